@@ -1,0 +1,44 @@
+# The two commands: `make run` and `make test`. Both make .venv first if it is not there.
+SHELL := /bin/bash
+export OMP_NUM_THREADS ?= 2
+export DO_NOT_TRACK := true
+export MLFLOW_ENABLE_ASYNC_LOGGING := false
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check ui dvc lock clean
+
+run: .venv/installed  ## fabricate the embedded pool, curate, train, evaluate
+	@test -d data/01_raw/fabricated || $(BIN)/kedro run --pipelines fabricate
+	$(BIN)/kedro run --pipelines cit
+
+test: check  ## everything that tests, lints and type-checks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+check: .venv/installed  ## lint, types, layers
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+ui: .venv/installed  ## MLflow on http://127.0.0.1:5000, this machine only
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
+	  --workers 1 --backend-store-uri sqlite:///mlflow.db
+
+dvc: .venv/installed  ## write dvc.yaml anew from the pipelines, the catalog and the imports
+	$(BIN)/python -m vl_pipeline.dvc_stages > dvc.yaml
+
+lock: .venv/installed  ## resolve pyproject.toml into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url -q -o requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q uv
+	UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+clean:  ## remove what runs made; the environment stays
+	rm -rf data/0[1-8]_* data/scratch mlflow.db mlflow.db.lock mlartifacts

@@ -1,0 +1,30 @@
+"""Ask a curator about a whole pool, with features that do not change."""
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from vl_pipeline.curation.selection import Candidates, Curator, Selection, concatenate
+from vl_pipeline.data.pool import Rows
+from vl_pipeline.embedding.store import Embeddings
+
+_CANDIDATES_AT_ONCE = 4096
+
+
+def curate_offline(curator: Curator, pool: pa.Table, embeddings: Embeddings) -> Selection:
+    """Calibrate a curator on the whole pool, then let it answer for each pair, in pool order."""
+
+    def look(rows: Rows) -> Candidates:
+        return Candidates(
+            rows=rows,
+            pool=pool,
+            encode_captions=embeddings.captions_of,
+            encode_targets=lambda: embeddings.targets,
+        )
+
+    rows = np.arange(pool.num_rows)
+    calibrated = curator.calibrate(look(rows))
+    size = calibrated.block_size or _CANDIDATES_AT_ONCE
+    starts = tqdm(range(0, len(rows), size), desc="curate", unit="block", disable=None)
+    parts = [calibrated.select(look(rows[start : start + size])) for start in starts]
+    return concatenate(parts or [calibrated.select(look(rows))])

@@ -1,0 +1,134 @@
+"""What every curator is asked, and what it answers.
+
+A curator sees a block of candidates and says for each whether it is kept, with a score and a
+reason. It is asked in the same words before training, in rounds during training, and by tests;
+where the captions' features come from (a file, or the tower being trained) is the candidates'
+business and not the curator's.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float32, Int32
+
+from vl_pipeline.data.pool import Rows
+
+DROPPED = "dropped"
+_ARRAYS = ("rows", "keep", "score", "nearest_target", "reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """A block of pool pairs that a curator may choose from.
+
+    Attributes:
+        rows: Pool rows of the block.
+        pool: The whole pool's table; the block is `pool.take(rows)`.
+        encode_captions: Gives unit-length features of the block's captions, when asked.
+        encode_targets: Gives unit-length features of the target texts, when asked.
+    """
+
+    rows: Rows
+    pool: pa.Table
+    encode_captions: Callable[[Rows], Float32[np.ndarray, "n width"]]
+    encode_targets: Callable[[], Float32[np.ndarray, "targets width"]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def caption_features(self) -> Float32[np.ndarray, "n width"]:
+        """Unit-length features of the block's captions, in the order of `rows`."""
+        return self.encode_captions(self.rows)
+
+    @cached_property
+    def target_features(self) -> Float32[np.ndarray, "targets width"]:
+        """Unit-length features of the target texts."""
+        return self.encode_targets()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """A curator's answer for a block of n candidates, in their order.
+
+    Attributes:
+        rows: Pool rows of the block.
+        keep: Whether the pair is kept.
+        score: What the curator ranks by; NaN for curators that rank nothing.
+        nearest_target: Index of the nearest target text, -1 for curators that compare with none.
+        reason: Index into `reasons`: why the pair is kept, or `DROPPED`.
+        reasons: Names of the reasons; the first is `DROPPED`.
+        threshold: What a score had to exceed, for curators that have one.
+    """
+
+    rows: Rows
+    keep: Bool[np.ndarray, " n"]
+    score: Float32[np.ndarray, " n"]
+    nearest_target: Int32[np.ndarray, " n"]
+    reason: np.ndarray
+    reasons: tuple[str, ...]
+    threshold: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places: np.ndarray | slice) -> "Selection":
+        """Take part of the block."""
+        return dataclasses.replace(self, **{n: getattr(self, n)[places] for n in _ARRAYS})
+
+    @property
+    def kept(self) -> "Selection":
+        """The part of the block that is kept."""
+        return self[np.flatnonzero(self.keep)]
+
+    def count_by_reason(self) -> dict[str, int]:
+        """Count the block's pairs by reason; the counts add up to n."""
+        counts = np.bincount(self.reason, minlength=len(self.reasons))
+        return dict(zip(self.reasons, counts.tolist(), strict=True))
+
+
+class Curator(Protocol):
+    """A rule that says which candidates to keep. Its fields are its parameters."""
+
+    @property
+    def block_size(self) -> int | None:
+        """Candidates per block where the answer depends on the block; None where it does not."""
+        ...
+
+    def calibrate(self, sample: Candidates) -> "Curator":
+        """Settle what depends on the pool or the encoder, from a sample of candidates."""
+        ...
+
+    def select(self, candidates: Candidates) -> Selection:
+        """Answer for each candidate."""
+        ...
+
+
+def concatenate(parts: list[Selection]) -> Selection:
+    """Join answers of one curator, in order.
+
+    Raises:
+        ValueError: If there are none, or they do not share their reasons.
+    """
+    if len({part.reasons for part in parts}) != 1:
+        raise ValueError("selections of one curator are expected, and at least one")
+    return dataclasses.replace(
+        parts[0], **{n: np.concatenate([getattr(part, n) for part in parts]) for n in _ARRAYS}
+    )
+
+
+def unscored(rows: Rows, keep: Bool[np.ndarray, " n"], *, reason: str) -> Selection:
+    """Answer without scores: `reason` for all that is kept."""
+    return Selection(
+        rows=rows,
+        keep=keep,
+        score=np.full(len(rows), np.nan, dtype=np.float32),
+        nearest_target=np.full(len(rows), -1, dtype=np.int32),
+        reason=keep.astype(np.int8),
+        reasons=(DROPPED, reason),
+    )

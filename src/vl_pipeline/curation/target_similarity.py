@@ -1,0 +1,106 @@
+"""Keep captions that are close to a text of the task: CiT's rule.
+
+A pair's score is the largest cosine similarity between its caption and any target text. Pairs
+above a threshold are kept. Where too few of a block pass, the threshold is set aside and the
+block's best are kept instead, so that a round always finds something to train on.
+"""
+
+import dataclasses
+from enum import StrEnum
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float32, Int32
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+
+from vl_pipeline.curation.selection import DROPPED, Candidates, Selection
+from vl_pipeline.errors import ParameterError
+
+_TARGETS_AT_ONCE = 4096
+
+
+class ThresholdMode(StrEnum):
+    """What `threshold` means."""
+
+    ABSOLUTE = "absolute"  # a cosine similarity
+    QUANTILE = "quantile"  # a share of the pool that scores lower
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TargetSimilarity:
+    """Keeps pairs whose caption is close to a target text.
+
+    Attributes:
+        threshold: A pair passes if its score is strictly larger. In mode `absolute` a cosine
+            similarity; in mode `quantile` the share of a sample of the pool that must score
+            lower, which makes one value mean the same for every encoder.
+        threshold_mode: See `threshold`.
+        min_keep_fraction: Where less than this share of a block passes, the best
+            floor(min_keep_fraction * n) of it are kept instead; 0 switches that off.
+        block_size: Captions judged together.
+
+    Source: CiT (arXiv 2301.02241); the relaxation is in its released code only (engine.py:262).
+    """
+
+    threshold: Annotated[float, Ge(-1), Le(1)]
+    threshold_mode: ThresholdMode
+    min_keep_fraction: Annotated[float, Ge(0), Le(1)]
+    block_size: Annotated[int, Gt(0)]
+
+    def __post_init__(self) -> None:
+        if self.threshold_mode is ThresholdMode.QUANTILE and self.threshold < 0:
+            raise ParameterError(f"threshold is {self.threshold}; a quantile lies in [0, 1]")
+
+    def calibrate(self, sample: Candidates) -> "TargetSimilarity":
+        """Turn a quantile into the similarity it stands for under the current encoder."""
+        if self.threshold_mode is ThresholdMode.ABSOLUTE:
+            return self
+        score, _ = max_similarity(sample.caption_features, sample.target_features)
+        return dataclasses.replace(
+            self,
+            threshold=float(np.quantile(score, self.threshold)),
+            threshold_mode=ThresholdMode.ABSOLUTE,
+        )
+
+    def select(self, candidates: Candidates) -> Selection:
+        """Keep what passes the threshold, or the best of the block where too little does."""
+        score, nearest = max_similarity(candidates.caption_features, candidates.target_features)
+        passes = score > self.threshold
+        keep = passes.copy()
+        if len(score) and passes.mean() < self.min_keep_fraction:
+            num_relaxed = int(self.min_keep_fraction * len(score))
+            keep[np.argsort(-score, kind="stable")[:num_relaxed]] = True
+        return Selection(
+            rows=candidates.rows,
+            keep=keep,
+            score=score,
+            nearest_target=nearest,
+            reason=np.where(passes, 1, np.where(keep, 2, 0)).astype(np.int8),
+            reasons=(DROPPED, "threshold", "relaxation"),
+            threshold=self.threshold,
+        )
+
+
+def max_similarity(
+    features: Float32[np.ndarray, "n width"], targets: Float32[np.ndarray, "targets width"]
+) -> tuple[Float32[np.ndarray, " n"], Int32[np.ndarray, " n"]]:
+    """Find each row's most similar target, exactly, in blocks that bound the memory.
+
+    Args:
+        features: Unit length.
+        targets: Unit length, at least one.
+
+    Returns:
+        The cosine similarity and the index of the nearest target; the first of equals.
+    """
+    best = np.full(len(features), -np.inf, dtype=np.float32)
+    nearest = np.zeros(len(features), dtype=np.int32)
+    for start in range(0, len(targets), _TARGETS_AT_ONCE):
+        similarity = features @ targets[start : start + _TARGETS_AT_ONCE].T
+        place = similarity.argmax(axis=1)
+        value = similarity[np.arange(len(features)), place]
+        better = value > best
+        best[better], nearest[better] = value[better], start + place[better]
+    return best, nearest

@@ -1,0 +1,1 @@
+"""Pairs on disk and in memory: shards, the pool, its ledger, tokens, images, tasks."""

@@ -1,0 +1,88 @@
+"""The pool in memory: a table with one row per pair, and its images one seek away.
+
+Inside a run a pair is its row number in this table (small, fast, an index into every array that
+lies beside the pool); whatever leaves the run is keyed by `uid`.
+"""
+
+import mmap
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from vl_pipeline.data.digest import digest_of_bytes, digest_of_strings
+from vl_pipeline.errors import PoolError, ShardError
+
+Rows = Int64[np.ndarray, " n"]
+"""Row numbers of the pool's table."""
+
+_OPEN_SHARDS = 256
+
+
+def digest_of_pool(table: pa.Table) -> str:
+    """The pool's identity: its uids in order. A uid covers the image's bytes and the caption."""
+    return digest_of_strings(table["uid"].to_pylist())
+
+
+class PoolImages:
+    """Compressed images of a pool, by row, read from the original shards."""
+
+    def __init__(self, table: pa.Table, folder: Path) -> None:
+        """Take the pool's table and the folder its `shard` column is relative to."""
+        self._folder = folder
+        self._shard_names = table["shard"].combine_chunks().dictionary_encode()
+        self._shard_codes = self._shard_names.indices.to_numpy()
+        self._offsets = table["image_offset"].to_numpy()
+        self._num_bytes = table["image_bytes"].to_numpy()
+        self._hashes = table["image_hash"]
+        self._open_shard = lru_cache(maxsize=_OPEN_SHARDS)(self._map_shard)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def read(self, row: int) -> bytes:
+        """Read the compressed bytes of one image.
+
+        Raises:
+            ShardError: If the shard is gone, or its bytes are not those that were indexed.
+        """
+        shard = self._shard_names.dictionary[self._shard_codes[row]].as_py()
+        offset = int(self._offsets[row])
+        data = self._open_shard(shard)[offset : offset + int(self._num_bytes[row])]
+        if digest_of_bytes(data) != self._hashes[row].as_py():
+            raise ShardError(
+                f"{self._folder / shard}: the image at byte {offset} is not the one that was "
+                f"indexed; the shard changed since ingest, run the pipeline from ingest again"
+            )
+        return data
+
+    def _map_shard(self, shard: str) -> mmap.mmap:
+        path = self._folder / shard
+        try:
+            with open(path, "rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ShardError(
+                f"{path}: cannot be opened ({error}); the pool's index names it, restore it or "
+                f"run the pipeline from ingest again"
+            ) from error
+
+
+def rows_of_uids(table: pa.Table, uids: pa.ChunkedArray) -> Rows:
+    """Find the pool's rows of `uids`, in their order.
+
+    Raises:
+        PoolError: If a uid is not in the pool.
+    """
+    import pyarrow.compute as pc
+
+    rows = pc.index_in(uids, value_set=table["uid"].combine_chunks())
+    if rows.null_count:
+        missing = uids.filter(pc.is_null(rows))
+        raise PoolError(
+            f"{rows.null_count} uids are not in the pool, the first is {missing[0].as_py()}; the "
+            f"manifest belongs to another pool, run the pipeline from curate again"
+        )
+    return rows.to_numpy().astype(np.int64)

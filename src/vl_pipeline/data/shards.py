@@ -1,0 +1,275 @@
+"""Shards as img2dataset writes them, read by byte offset and never copied.
+
+A shard is a tar whose members belong together by the part of their name before the first dot:
+`000000123.jpg`, `.txt` and `.json` are one pair. One pass reads a shard from start to end,
+decodes each image once to know that it can be read, and notes where its bytes lie; from then on
+any image of the pool is one seek away. What cannot be used goes to the ledger, pair by pair.
+"""
+
+import json
+import mmap
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from glob import glob
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import braceexpand
+import pyarrow as pa
+import pyarrow.parquet as pq
+from annotated_types import Ge, Gt
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+from tqdm import tqdm
+
+from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.data.images import decode_rgb
+from vl_pipeline.data.ledger import Rejection, ledger_of, require_balance
+from vl_pipeline.data.paths import InputFolder
+from vl_pipeline.data.tar import Member, index_tar
+from vl_pipeline.errors import ShardError
+
+_FAILURES = ("failed_to_download", "failed_to_resize")  # what img2dataset writes
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+
+PAIR_SCHEMA = pa.schema(
+    [
+        ("uid", pa.string()),  # of image bytes and caption: the pair's identity everywhere
+        ("shard", pa.string()),  # path below the pool's folder
+        ("key", pa.string()),
+        ("image_offset", pa.int64()),  # of the compressed image within the shard, in bytes
+        ("image_bytes", pa.int64()),
+        ("image_hash", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("caption", pa.string()),
+        ("url", pa.string()),  # null where the shard does not say
+    ]
+)
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PoolShards:
+    """Where the raw pairs lie, and what reading them may cost.
+
+    Attributes:
+        folder: Holds the shards; relative to the project's root.
+        shards: Glob (`*.tar`) or brace pattern (`{00000..00019}.tar`) below `folder`.
+        max_pixels: An image of more pixels is refused before it is decoded.
+        num_workers: Processes that read shards side by side.
+    """
+
+    folder: InputFolder
+    shards: str
+    max_pixels: Annotated[int, Gt(0)]
+    num_workers: Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardIndex:
+    """What one shard, or many, hold: the pairs that can be read, and a ledger of the rest."""
+
+    pairs: pa.Table
+    ledger: pa.Table
+    num_listed: int
+
+
+class _UnusablePairError(Exception):
+    """Why a pair cannot be used; becomes a row of the ledger."""
+
+    def __init__(self, rule: str, *, value: str, limit: str) -> None:
+        super().__init__(rule)
+        self.rule, self.value, self.limit = rule, value, limit
+
+
+def list_shards(folder: Path, pattern: str) -> list[Path]:
+    """List the shards a glob or brace pattern names, sorted, each once.
+
+    Raises:
+        ShardError: If the pattern names no shard, or a braced name does not exist.
+    """
+    found: set[Path] = set()
+    for expanded in braceexpand.braceexpand(pattern):
+        matches = glob(str(folder / expanded))
+        if not matches:
+            raise ShardError(
+                f"no shard matches '{expanded}' in {folder}; set pool.folder and pool.shards "
+                f"(conf/base/parameters_pool.yml), or make the embedded pool with "
+                f"`kedro run --pipelines fabricate`"
+            )
+        found.update(Path(match) for match in matches)
+    return sorted(found)
+
+
+def index_pool(pool: PoolShards) -> ShardIndex:
+    """Index every shard of a pool, shard by shard in worker processes, in the order of names.
+
+    Raises:
+        ShardError: If no shard is found.
+        PoolError: If the pairs listed do not add up to pairs kept plus ledger.
+    """
+    folder = Path(pool.folder)
+    paths = list_shards(folder, pool.shards)
+    names = [str(path.relative_to(folder)) for path in paths]
+    with ProcessPoolExecutor(
+        max_workers=min(pool.num_workers, len(paths)), mp_context=get_context("spawn")
+    ) as workers:
+        results = workers.map(index_shard, paths, names, [pool.max_pixels] * len(paths))
+        parts = list(tqdm(results, total=len(paths), desc="ingest", unit="shard", disable=None))
+    index = ShardIndex(
+        pairs=pa.concat_tables(part.pairs for part in parts),
+        ledger=pa.concat_tables(part.ledger for part in parts),
+        num_listed=sum(part.num_listed for part in parts),
+    )
+    require_balance(
+        "ingest", num_in=index.num_listed, num_kept=index.pairs.num_rows, ledger=index.ledger
+    )
+    return index
+
+
+def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
+    """Read one shard from start to end: where each usable pair lies, and why the others are not.
+
+    Pairs are listed in the order of the archive. Rows of img2dataset's side table
+    (`<shard>.parquet`) that are not in the archive are listed too: failed downloads under their
+    status, the rest as lost. Damage to the archive itself is one row without a key.
+
+    Args:
+        path: The tar file.
+        name: How the shard is called in the pool and the ledger.
+        max_pixels: See `PoolShards`.
+    """
+    tar = index_tar(path)
+    pairs: list[dict[str, object]] = []
+    rejections: list[Rejection] = []
+
+    def reject(key: str, rule: str, value: str, limit: str) -> None:
+        rejections.append(Rejection(shard=name, key=key, rule=rule, value=value, limit=limit))
+
+    with _mapped(path) as data:
+        for key, members in tar.samples.items():
+            try:
+                pairs.append(_read_pair(data, name, key, members, max_pixels))
+            except _UnusablePairError as found:
+                reject(key, found.rule, found.value, found.limit)
+    for key in tar.repeated_keys:
+        reject(key, "repeated_key", key, "unique in its shard")
+    absent = _listed_but_absent(path, present={*tar.samples, *tar.repeated_keys})
+    for key, (rule, message) in absent.items():
+        reject(key, rule, message, "success")
+    if tar.damage:
+        reject("", "broken_tar", tar.damage, "a whole tar")
+    return ShardIndex(
+        pairs=pa.Table.from_pylist(pairs, schema=PAIR_SCHEMA),
+        ledger=ledger_of("ingest", rejections),
+        num_listed=len(tar.samples) + len(tar.repeated_keys) + len(absent) + bool(tar.damage),
+    )
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
+    if path.stat().st_size == 0:
+        yield b""  # an empty file cannot be mapped
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _read_pair(
+    data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], max_pixels: int
+) -> dict[str, object]:
+    by_suffix = {member.suffix: member for member in members}
+    image = next((by_suffix[s] for s in IMAGE_SUFFIXES if s in by_suffix), None)
+    if image is None:
+        raise _UnusablePairError(
+            "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
+        )
+    side = _read_side_json(data, by_suffix.get("json"))
+    caption = _read_caption(data, by_suffix.get("txt"), side)
+    image_bytes = data[image.offset : image.offset + image.num_bytes]
+    try:
+        height, width, _ = decode_rgb(image_bytes, max_pixels=max_pixels).shape
+    except ShardError as error:
+        raise _UnusablePairError(
+            "unreadable_image", value=str(error), limit="a whole image"
+        ) from error
+    url = side.get("url")
+    return {
+        "uid": digest_of_bytes(image_bytes, caption.encode()),
+        "shard": shard,
+        "key": key,
+        "image_offset": image.offset,
+        "image_bytes": image.num_bytes,
+        "image_hash": digest_of_bytes(image_bytes),
+        "width": width,
+        "height": height,
+        "caption": caption,
+        "url": url if isinstance(url, str) else None,
+    }
+
+
+def _read_side_json(data: mmap.mmap | bytes, member: Member | None) -> dict[str, object]:
+    if member is None:
+        return {}
+    try:
+        value = json.loads(data[member.offset : member.offset + member.num_bytes])
+    except (ValueError, RecursionError) as error:
+        raise _UnusablePairError(
+            "unreadable_json", value=type(error).__name__, limit="JSON"
+        ) from error
+    return value if isinstance(value, dict) else {}
+
+
+def _read_caption(data: mmap.mmap | bytes, text: Member | None, side: dict[str, object]) -> str:
+    if text is not None:
+        try:
+            caption = data[text.offset : text.offset + text.num_bytes].decode()
+        except UnicodeDecodeError as error:
+            raise _UnusablePairError(
+                "undecodable_caption", value=str(error), limit="UTF-8"
+            ) from error
+    elif isinstance(side.get("caption"), str):
+        caption = str(side["caption"])
+        if not caption.isprintable() and _has_surrogates(caption):
+            raise _UnusablePairError("undecodable_caption", value="lone surrogate", limit="UTF-8")
+    else:
+        raise _UnusablePairError(
+            "missing_caption", value="no .txt, no caption in .json", limit="a caption"
+        )
+    if not caption.strip():
+        raise _UnusablePairError(
+            "empty_caption", value=repr(caption[:20]), limit="a visible character"
+        )
+    return caption.strip()
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _listed_but_absent(path: Path, *, present: set[str]) -> dict[str, tuple[str, str]]:
+    """Key to (rule, message) of img2dataset's rows whose pair the archive does not hold."""
+    table = path.with_suffix(".parquet")
+    if not table.exists():
+        return {}
+    try:
+        rows = pq.read_table(table, columns=["key", "status", "error_message"]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(
+            f"{table}: not readable as img2dataset's side table ({error}); restore it, or remove "
+            f"it to read the shard without"
+        ) from error
+    return {
+        row["key"]: (_rule_of_status(row["status"]), f"{row['status']}: {row['error_message']}")
+        for row in rows
+        if row["key"] not in present
+    }
+
+
+def _rule_of_status(status: str | None) -> str:
+    if status == "success":
+        return "lost_from_shard"
+    return status if status in _FAILURES else "failed_otherwise"

@@ -1,0 +1,144 @@
+"""Tasks in the folder layout of CLIP_benchmark, read from their shards.
+
+<task>/classnames.txt                          one class name a line (classification)
+<task>/zeroshot_classification_templates.txt   one template a line, with {c} for the name
+<task>/dataset_type.txt                        "retrieval" for a retrieval task
+<task>/<split>/<n>.tar                         images with .cls, or with .txt (captions)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import MinLen
+from jaxtyping import Int64
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+
+from vl_pipeline.data.paths import InputFolder
+from vl_pipeline.data.shards import IMAGE_SUFFIXES
+from vl_pipeline.data.tar import Member, index_tar
+from vl_pipeline.errors import ShardError
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Tasks:
+    """What the pool is curated for, and what the model is evaluated on.
+
+    Attributes:
+        folder: Holds one sub-folder per task; relative to the project's root.
+        curate_for: Tasks whose class names are the target texts.
+        evaluate_on: Tasks whose test split is evaluated.
+    """
+
+    folder: InputFolder
+    curate_for: Annotated[tuple[str, ...], MinLen(1)]
+    evaluate_on: Annotated[tuple[str, ...], MinLen(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationTask:
+    """Images with one label each; `labels[i]` indexes `class_names`."""
+
+    name: str
+    images: list[bytes]
+    labels: Int64[np.ndarray, " n"]
+    class_names: list[str]
+    templates: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask:
+    """Images with one or more captions each."""
+
+    name: str
+    images: list[bytes]
+    captions: list[list[str]]
+
+
+def read_target_texts(tasks: Tasks) -> list[str]:
+    """Read the class names of every task in `curate_for`: in order, each once.
+
+    Raises:
+        ShardError: If a task has no class names.
+    """
+    names = [
+        name for task in tasks.curate_for for name in read_class_names(Path(tasks.folder) / task)
+    ]
+    return list(dict.fromkeys(names))
+
+
+def read_class_names(folder: Path) -> list[str]:
+    """Read a classification task's class names."""
+    return _read_lines(folder / "classnames.txt")
+
+
+def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask:
+    """Read one split of a task, images and all.
+
+    Raises:
+        ShardError: If the folder does not have the layout, or a label is no class.
+    """
+    samples = list(_read_samples(folder / split))
+    images = [_image_of(sample, folder) for sample in samples]
+    kind = folder / "dataset_type.txt"
+    if kind.exists() and kind.read_text().strip() == "retrieval":
+        captions = [_text_of(sample, "txt", folder).splitlines() for sample in samples]
+        return RetrievalTask(name=folder.name, images=images, captions=captions)
+    class_names = read_class_names(folder)
+    labels = np.array([int(_text_of(sample, "cls", folder)) for sample in samples], dtype=np.int64)
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise ShardError(
+            f"{folder / split}: label {labels.max()} has no name; classnames.txt lists "
+            f"{len(class_names)}, labels count from 0"
+        )
+    templates = _read_lines(folder / "zeroshot_classification_templates.txt")
+    return ClassificationTask(
+        name=folder.name, images=images, labels=labels, class_names=class_names, templates=templates
+    )
+
+
+def _read_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ShardError(
+            f"{path} does not exist; a task folder has the layout of CLIP_benchmark, set "
+            f"tasks.folder, tasks.curate_for and tasks.evaluate_on (conf/base/parameters_tasks.yml)"
+        )
+    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if not lines:
+        raise ShardError(f"{path} is empty; it lists one entry a line")
+    return lines
+
+
+def _read_samples(folder: Path) -> list[dict[str, bytes]]:
+    shards = sorted(folder.glob("*.tar"), key=lambda path: (len(path.name), path.name))
+    if not shards:
+        raise ShardError(f"{folder} holds no .tar; a split holds 0.tar, 1.tar, ...")
+    samples: list[dict[str, bytes]] = []
+    for shard in shards:
+        index = index_tar(shard)
+        if index.damage:
+            raise ShardError(
+                f"{shard}: {index.damage}; evaluation needs the whole task, restore it"
+            )
+        data = shard.read_bytes()
+        samples += [_members(data, members) for members in index.samples.values()]
+    return samples
+
+
+def _members(data: bytes, members: list[Member]) -> dict[str, bytes]:
+    return {m.suffix: data[m.offset : m.offset + m.num_bytes] for m in members}
+
+
+def _image_of(sample: dict[str, bytes], folder: Path) -> bytes:
+    for suffix in IMAGE_SUFFIXES:
+        if suffix in sample:
+            return sample[suffix]
+    raise ShardError(f"{folder}: a sample has {sorted(sample)} but no image")
+
+
+def _text_of(sample: dict[str, bytes], suffix: str, folder: Path) -> str:
+    if suffix not in sample:
+        raise ShardError(f"{folder}: a sample has {sorted(sample)} but no .{suffix}")
+    return sample[suffix].decode()

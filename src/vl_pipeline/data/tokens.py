@@ -1,0 +1,72 @@
+"""Captions tokenised once: a ragged array of token ids in two memory-mapped files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from tqdm import tqdm
+
+from vl_pipeline.data.pool import Rows
+
+Tokenizer = Callable[[Sequence[str]], Int64[np.ndarray, "n context"]]
+"""Texts to token ids, padded with zeros after an end token that is not zero."""
+
+_TEXTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of many texts; text i is values[offsets[i] : offsets[i + 1]]."""
+
+    values: np.ndarray
+    offsets: Int64[np.ndarray, " n+1"]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " n"]:
+        """Tokens of each text, start and end tokens included."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: Rows) -> Int64[np.ndarray, "n longest"]:
+        """Gather texts into one array, padded with zeros to the longest of them."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        places = np.arange(lengths.max(initial=1))
+        within = places < lengths[:, None]
+        gathered = np.zeros(within.shape, dtype=np.int64)
+        gathered[within] = self.values[(starts[:, None] + places)[within]]
+        return gathered
+
+
+def tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
+    """Tokenise texts, in order; equal ids to the tokenizer's own, without its padding."""
+    pieces: list[np.ndarray] = []
+    progress = tqdm(total=len(texts), desc="tokenise", unit="caption", disable=None)
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        padded = tokenizer(texts[start : start + _TEXTS_AT_ONCE])
+        lengths = padded.shape[1] - np.argmax(padded[:, ::-1] != 0, axis=1)
+        pieces += [ids[:length] for ids, length in zip(padded, lengths, strict=True)]
+        progress.update(len(padded))
+    progress.close()
+    offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
+    values = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+    narrow = np.uint16 if values.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    return Tokens(values.astype(narrow), offsets)
+
+
+def fill_tokens(folder: Path, tokens: Tokens) -> None:
+    """Fill a folder with `values.npy` and `offsets.npy`."""
+    np.save(folder / "values.npy", tokens.values)
+    np.save(folder / "offsets.npy", tokens.offsets)
+
+
+def read_tokens(folder: Path) -> Tokens:
+    """Map tokens that `fill_tokens` wrote; nothing is read before it is asked for."""
+    return Tokens(
+        np.load(folder / "values.npy", mmap_mode="r"),
+        np.load(folder / "offsets.npy", mmap_mode="r"),
+    )

@@ -1,0 +1,78 @@
+"""Views of an image: the crops a model is trained on, and the one it is evaluated on.
+
+Pixels stay 8-bit here; they become numbers around zero on the device that uses them.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from jaxtyping import UInt8
+from PIL import Image
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+
+from vl_pipeline.data.images import decode_rgb
+
+Pixels = UInt8[np.ndarray, "side side 3"]
+
+_ASPECT = (3 / 4, 4 / 3)  # of a random crop; torchvision's RandomResizedCrop, used by CiT and CLIP
+_TRIES = 10  # crops that do not fit are drawn again this often, then the whole image is taken
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TrainingViews:
+    """How a training view is drawn from an image.
+
+    Attributes:
+        min_crop_fraction: Smallest share of the image's area that a crop may take; the largest
+            is 1.
+        flip_probability: Chance that the crop is mirrored left to right.
+    """
+
+    min_crop_fraction: Annotated[float, Gt(0), Le(1)]
+    flip_probability: Annotated[float, Ge(0), Le(1)]
+
+
+def training_view(
+    data: bytes, views: TrainingViews, *, side_px: int, draw: np.random.Generator
+) -> Pixels:
+    """Cut a random crop out of a compressed image and resize it to a square.
+
+    The image is decoded at the smallest scale at which no crop has to be enlarged for it.
+    """
+    needed = int(np.ceil(side_px / np.sqrt(views.min_crop_fraction)))
+    pixels = decode_rgb(data, min_side_px=needed)
+    height, width, _ = pixels.shape
+    left, top, right, bottom = _draw_crop(width, height, views.min_crop_fraction, draw)
+    view = _resize(pixels, (left, top, right, bottom), side_px)
+    return view[:, ::-1] if draw.random() < views.flip_probability else view
+
+
+def evaluation_view(data: bytes, *, side_px: int) -> Pixels:
+    """Resize the shorter side to `side_px` and take the centre square."""
+    pixels = decode_rgb(data, min_side_px=side_px)
+    height, width, _ = pixels.shape
+    shorter = min(height, width)
+    left, top = (width - shorter) / 2, (height - shorter) / 2
+    return _resize(pixels, (left, top, left + shorter, top + shorter), side_px)
+
+
+def _draw_crop(
+    width: int, height: int, min_fraction: float, draw: np.random.Generator
+) -> tuple[float, float, float, float]:
+    for _ in range(_TRIES):
+        area = width * height * draw.uniform(min_fraction, 1.0)
+        aspect = np.exp(draw.uniform(*np.log(_ASPECT)))
+        crop_width, crop_height = np.sqrt(area * aspect), np.sqrt(area / aspect)
+        if crop_width <= width and crop_height <= height:
+            left = draw.uniform(0, width - crop_width)
+            top = draw.uniform(0, height - crop_height)
+            return left, top, left + crop_width, top + crop_height
+    return 0.0, 0.0, float(width), float(height)
+
+
+def _resize(pixels: np.ndarray, box: tuple[float, float, float, float], side_px: int) -> Pixels:
+    # Pillow widens its bicubic kernel when it shrinks, so this averages like an area filter.
+    image = Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image)

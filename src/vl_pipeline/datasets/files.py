@@ -1,0 +1,60 @@
+"""Datasets in one file each: tables, JSON and text."""
+
+import json
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from kedro.io import AbstractDataset
+
+from vl_pipeline.data.atomic import atomic_file, write_json, write_table
+
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
+
+
+class PathDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """A dataset at one local path."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Take the path, and what DVC and MLflow are to do with it (`docs/pipeline.md`)."""
+        self.path = Path(filepath)
+        self.metadata = metadata or {}
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.path)}
+
+
+class TableDataset(PathDataset[pa.Table, pa.Table]):
+    """A `pyarrow.Table` in a Parquet file."""
+
+    def load(self) -> pa.Table:
+        return pq.read_table(self.path)
+
+    def save(self, data: pa.Table) -> None:
+        write_table(self.path, data)
+
+
+class JsonDataset(PathDataset[Any, Any]):
+    """Anything JSON can hold; NaN and infinity are refused, because JSON has none."""
+
+    def load(self) -> Any:
+        return json.loads(self.path.read_text())
+
+    def save(self, data: Any) -> None:
+        write_json(self.path, data)
+
+
+class TextDataset(PathDataset[str, str]):
+    """UTF-8 text, such as an HTML page."""
+
+    def load(self) -> str:
+        return self.path.read_text()
+
+    def save(self, data: str) -> None:
+        with atomic_file(self.path) as temporary:
+            temporary.write_text(data)

@@ -1,0 +1,161 @@
+"""Write `dvc.yaml` from what Kedro knows: the pipelines, the catalog and the imports.
+
+    python -m vl_pipeline.dvc_stages > dvc.yaml
+
+One DVC stage per Kedro stage, and per method where the stage belongs to one. Its dependencies are
+the stage's free inputs, the folders its parameters name, and every module of the package that its
+nodes import, directly or not. A test holds the committed file against this.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from vl_pipeline.data.paths import WatchedByDvc
+
+PACKAGE = "vl_pipeline"
+
+
+def write_dvc_yaml(project: Path) -> str:
+    """Give the text of `dvc.yaml` for the project at `project`."""
+    bootstrap_project(project)
+    from kedro.framework.project import pipelines
+
+    with KedroSession.create(project_path=project, env="base") as session:
+        catalog = session.load_context().catalog
+    files = _parameter_files(project)
+    stages: dict[str, Any] = {}
+    plots: list[dict[str, Any]] = []
+    for name, (command, pipeline) in _stages(dict(pipelines)).items():
+        stages[name], stage_plots = _stage(command, pipeline, catalog, files, project)
+        plots += stage_plots
+    variables = sorted({file for key, file in files.items() if key in ("pool", "tasks")})
+    text = yaml.safe_dump(
+        {"vars": variables, "stages": stages, "plots": plots}, sort_keys=False, width=100
+    )
+    return "# Made by `make dvc` from the Kedro pipelines; edit those instead.\n" + text
+
+
+def _stages(pipelines: dict[str, Pipeline]) -> dict[str, tuple[str, Pipeline]]:
+    """Name to command and nodes of each stage, shared stages first."""
+    methods = {
+        name: pipeline
+        for name, pipeline in pipelines.items()
+        if name != "__default__" and any(node.namespace for node in pipeline.nodes)
+    }
+    stages = {
+        name: (f"kedro run --pipelines {name}", pipeline)
+        for name, pipeline in pipelines.items()
+        if name != "__default__" and name not in methods
+    }
+    for method, pipeline in methods.items():
+        for node in pipeline.nodes:
+            if node.namespace:
+                command = f"kedro run --pipelines {method} --nodes {node.name}"
+                stages[node.name.replace(".", "_")] = (command, Pipeline([node]))
+    return stages
+
+
+def _stage(
+    command: str,
+    pipeline: Pipeline,
+    catalog: CatalogProtocol,
+    files: dict[str, str],
+    project: Path,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    parameters = sorted(n[7:] for n in pipeline.inputs() if n.startswith("params:"))
+    inputs = sorted(n for n in pipeline.inputs() if not n.startswith("params:"))
+    dependencies = {
+        *(_path(catalog, name, project) for name in inputs if _dvc(catalog, name) != "untracked"),
+        *_watched_folders(pipeline),
+        *_code(pipeline, project),
+    }
+    by_file: dict[str, list[str]] = {}
+    for key in parameters:
+        by_file.setdefault(files[key.split(".")[0]], []).append(key)
+    outputs: list[str] = []
+    metrics: list[str] = []
+    plots: list[dict[str, Any]] = []
+    for name in sorted(pipeline.all_outputs()):
+        path, role = _path(catalog, name, project), _dvc(catalog, name)
+        (metrics if role == "metrics" else outputs).append(path)
+        if isinstance(role, dict):
+            plots.append(_plot(name, path, role["plot"]))
+    stage = {
+        "cmd": command,
+        "deps": sorted(dependencies),
+        "params": [{file: keys} for file, keys in sorted(by_file.items())],
+        "outs": outputs,
+    }
+    return stage | ({"metrics": metrics} if metrics else {}), plots
+
+
+def _plot(name: str, path: str, axes: dict[str, str]) -> dict[str, Any]:
+    title = f"{axes['title']} ({name.partition('.')[0]})"
+    return {title: {"x": axes["x"], "y": {path: axes["y"]}, "title": title}}
+
+
+def _path(catalog: CatalogProtocol, name: str, project: Path) -> str:
+    path = Path(catalog.get(name).path)
+    return str(path.relative_to(project) if path.is_absolute() else path)
+
+
+def _dvc(catalog: CatalogProtocol, name: str) -> Any:
+    return catalog.get(name).metadata.get("dvc")
+
+
+def _watched_folders(pipeline: Pipeline) -> set[str]:
+    """Give `${pool.folder}` and its like: folders that the stage's parameters name."""
+    return {
+        f"${{{dataset[7:]}.{field}}}"
+        for node in pipeline.nodes
+        for dataset, annotation in _annotated_inputs(node)
+        if dataset.startswith("params:") and isinstance(annotation, type)
+        for field, hint in get_type_hints(annotation, include_extras=True).items()
+        if any(isinstance(mark, WatchedByDvc) for mark in getattr(hint, "__metadata__", ()))
+    }
+
+
+def _annotated_inputs(node: Node) -> list[tuple[str, Any]]:
+    hints = get_type_hints(node.func)
+    bound = node._inputs
+    if isinstance(bound, dict):
+        return [(dataset, hints.get(argument)) for argument, dataset in bound.items()]
+    arguments = [name for name in hints if name != "return"]
+    return list(zip(bound, [hints[name] for name in arguments], strict=True))
+
+
+def _code(pipeline: Pipeline, project: Path) -> set[str]:
+    """Files of the package that the stage's nodes import, directly or not."""
+    import grimp
+
+    graph = grimp.build_graph(PACKAGE)
+    modules = {node.func.__module__ for node in pipeline.nodes}
+    closure = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    return {_file_of(module, project) for module in closure}
+
+
+def _file_of(module: str, project: Path) -> str:
+    path = Path("src", *module.split("."))
+    file = path / "__init__.py" if (project / path).is_dir() else path.with_suffix(".py")
+    return str(file)
+
+
+def _parameter_files(project: Path) -> dict[str, str]:
+    """Top-level parameter to the file of `conf/base` that has it."""
+    return {
+        key: str(file.relative_to(project))
+        for file in sorted((project / "conf/base").glob("parameters*.yml"))
+        for key in yaml.safe_load(file.read_text())
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(write_dvc_yaml(Path(__file__).parents[2]))

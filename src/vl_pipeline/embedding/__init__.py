@@ -1,0 +1,1 @@
+"""Captions and images turned into vectors, as few times as possible."""

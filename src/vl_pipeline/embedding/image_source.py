@@ -1,0 +1,137 @@
+"""Where a training step gets its images from: fresh views, or features computed once.
+
+A trunk that is trained must see pixels, a new view of each image at every step. A frozen trunk
+gives the same features for the same pixels every time, so each image passes it once, in its
+evaluation view, and is a row of an array from then on.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vl_pipeline.data.loader import ViewLoader, load_ahead, load_evaluation_views
+from vl_pipeline.data.pool import PoolImages, Rows
+from vl_pipeline.models.dual_encoder import DualEncoder
+
+NumberedBatch = tuple[int, Rows]
+"""A step's number and the pool rows it trains on."""
+
+
+class ImageSource(Protocol):
+    """Gives each step's image input, and turns it into embeddings."""
+
+    def inputs(self, batches: Iterable[NumberedBatch]) -> Iterator[Tensor]:
+        """Load each batch's input, one slice per view, ahead of its use."""
+        ...
+
+    def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
+        """Turn one batch's input into embeddings, with gradient."""
+        ...
+
+
+class FreshViews:
+    """Random views of pool images, seen by a trunk that is trained."""
+
+    def __init__(
+        self, model: DualEncoder, loader: ViewLoader, *, device: torch.device, num_threads: int
+    ) -> None:
+        """Take the model that sees the views and the loader that draws them."""
+        self._model = model
+        self._loader = loader
+        self._device = device
+        self._num_threads = num_threads
+
+    def inputs(self, batches: Iterable[NumberedBatch]) -> Iterator[Tensor]:
+        """Load each batch's pixels [views, n, side, side, 3], 8 bit."""
+        for pixels in load_ahead(self._load, batches, num_threads=self._num_threads):
+            yield pixels.to(self._device, non_blocking=True)
+
+    def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
+        """Run trunk and projection, each view by itself."""
+        tower = self._model.image_tower
+        return torch.stack(
+            [tower.projection(self._model.image_features(pixels)) for pixels in inputs]
+        )
+
+    def _load(self, batch: NumberedBatch) -> Tensor:
+        pixels = torch.from_numpy(self._loader.load(*batch))
+        return pixels.pin_memory() if self._device.type == "cuda" else pixels
+
+
+class FrozenFeatures:
+    """Features of a frozen trunk, computed the first time an image is asked for.
+
+    They are kept in a memory-mapped file, so a run that is started again has them. A trunk
+    always sees full batches of one size (the last is filled up with copies): an image's features
+    then do not depend on its company, down to the last bit.
+    """
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        images: PoolImages,
+        *,
+        folder: Path,
+        device: torch.device,
+        batch_size: int,
+        num_threads: int,
+    ) -> None:
+        """Take the model with the frozen trunk, and a folder that belongs to that trunk."""
+        self._model = model
+        self._images = images
+        self._device = device
+        self._batch_size = batch_size
+        self._num_threads = num_threads
+        self._folder = folder
+        self._features: np.ndarray | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._known = _map(folder / "known.npy", (len(images),), np.bool_)
+
+    @property
+    def num_computed(self) -> int:
+        """Images that have passed the trunk."""
+        return int(self._known.sum())
+
+    def inputs(self, batches: Iterable[NumberedBatch]) -> Iterator[Tensor]:
+        """Give each batch's features [1, n, width]."""
+        for _, rows in batches:
+            self._compute(rows[~self._known[rows]])
+            yield torch.from_numpy(self._stored()[rows]).to(self._device)[None]
+
+    def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
+        """Run the projection."""
+        return self._model.image_tower.projection(inputs)
+
+    @torch.no_grad()
+    def _compute(self, rows: Rows) -> None:
+        rows = np.unique(rows)
+        parts = [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
+        for part, pixels in zip(
+            parts, load_ahead(self._load, parts, num_threads=self._num_threads), strict=True
+        ):
+            features = self._model.image_features(pixels.to(self._device)).float().cpu().numpy()
+            self._stored(width=features.shape[1])[part] = features[: len(part)]
+            self._known[part] = True
+
+    def _stored(self, width: int = 0) -> np.ndarray:
+        """The array of features; the first call on a new folder has to give their width."""
+        if self._features is None:
+            shape = (len(self._images), width)
+            self._features = _map(self._folder / "features.npy", shape, np.float32)
+        return self._features
+
+    def _load(self, rows: Rows) -> Tensor:
+        data = (self._images.read(int(row)) for row in np.resize(rows, self._batch_size))
+        side = self._model.image_size_px
+        return torch.from_numpy(load_evaluation_views(data, side_px=side))
+
+
+def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    if path.exists():
+        return np.lib.format.open_memmap(path, mode="r+")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

@@ -1,0 +1,1 @@
+"""How good a model is: zero-shot classification and retrieval, as exact numbers and figures."""

@@ -1,0 +1,67 @@
+"""Evaluate a checkpoint on the test split of tasks, and show what came of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import torch
+from annotated_types import Ge
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+from tqdm import tqdm
+
+from vl_pipeline.data.tasks import Tasks, read_task
+from vl_pipeline.evaluation.evaluate import TaskResult, evaluate_task
+from vl_pipeline.evaluation.figures import draw_confusion
+from vl_pipeline.models.towers import build_tokenizer
+from vl_pipeline.models.weights import load_model
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Evaluation:
+    """What evaluating may cost; nothing here changes a metric.
+
+    Attributes:
+        batch_size: Images per forward pass.
+        num_threads: Threads that load images.
+    """
+
+    batch_size: Annotated[int, Ge(1)]
+    num_threads: Annotated[int, Ge(1)]
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, tasks: Tasks, evaluation: Evaluation, *, device: torch.device
+) -> list[TaskResult]:
+    """Evaluate a checkpoint on each task of `evaluate_on`, in order."""
+    model, config = load_model(checkpoint, device=device)
+    tokenizer = build_tokenizer(config.name)
+    return [
+        evaluate_task(
+            read_task(Path(tasks.folder) / name, split="test"),
+            model=model,
+            tokenizer=tokenizer,
+            device=device,
+            batch_size=evaluation.batch_size,
+            num_threads=evaluation.num_threads,
+        )
+        for name in tqdm(tasks.evaluate_on, desc="evaluate", unit="task", disable=None)
+    ]
+
+
+def join_per_class(results: list[TaskResult]) -> pa.Table:
+    """Join the per-class tables of all classification tasks, with the task's name in front."""
+    tables = [
+        result.per_class.add_column(0, "task", pa.array([result.name] * result.per_class.num_rows))
+        for result in results
+        if result.per_class is not None
+    ]
+    return pa.concat_tables(tables) if tables else pa.table({"task": pa.array([], pa.string())})
+
+
+def draw_evaluation(folder: Path, results: list[TaskResult]) -> None:
+    """Fill a folder with a confusion figure per classification task."""
+    for result in results:
+        if result.confusion is not None:
+            path = folder / f"confusion_{result.name}.png"
+            draw_confusion(result.confusion, list(result.class_names), path)

@@ -1,0 +1,191 @@
+"""Write one MLflow run: parameters, tags, metrics, curves, artifacts, data set and model."""
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.hooks.flatten import flatten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_KEY_TAG = "run_key"
+_METRICS_AT_ONCE = 1000  # MLflow's limit for one batch
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store and the experiment in it."""
+
+    client: "MlflowClient"
+    experiment_id: str
+
+
+def open_store(root: Path, experiment: str) -> Store:
+    """Open the tracking store: MLFLOW_TRACKING_URI, or `mlflow.db` under `root`.
+
+    The schema and the experiment are made under a lock: processes that make them at the same
+    time break each other. Artifacts of a local store get an absolute place under `root`, because
+    DVC runs queued experiments in folders that it deletes.
+    """
+    import mlflow
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    with open(root / "mlflow.db.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return Store(client, found.experiment_id)
+        place = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
+        return Store(client, client.create_experiment(experiment, artifact_location=place))
+
+
+def digest_of_path(path: Path) -> str:
+    """Digest of a file, or of a folder's files by name."""
+    if path.is_file():
+        return digest_of_bytes(path.read_bytes())
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_of_bytes(
+        *(part for f in files for part in (str(f.relative_to(path)).encode(), f.read_bytes()))
+    )
+
+
+class RunLog:
+    """One run, written to under its id: no state of MLflow's is shared with other code."""
+
+    def __init__(self, store: Store, run_id: str, name: str, tags: dict[str, str]) -> None:
+        """Take an existing run; see `find_or_create`."""
+        self.run_id = run_id
+        self.name = name
+        self._client = store.client
+        self._tags = tags
+
+    @classmethod
+    def find_or_create(cls, store: Store, *, method: str, key: str) -> "RunLog":
+        """Find the run with this key and open it again, or make it."""
+        found = store.client.search_runs(
+            [store.experiment_id], f"tags.{_KEY_TAG} = '{key}'", max_results=1
+        )
+        if found:
+            run = found[0]
+            store.client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            run = store.client.create_run(
+                store.experiment_id, run_name=f"{method}-{key[:8]}", tags={_KEY_TAG: key}
+            )
+        return cls(store, run.info.run_id, str(run.info.run_name), dict(run.data.tags))
+
+    def parameters(self, values: dict[str, Any]) -> None:
+        """Log parameters; those of a run that is opened again are the same by construction."""
+        from mlflow.entities import Param
+
+        params = [Param(key, _text(value)) for key, value in values.items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def tags(self, values: dict[str, str]) -> None:
+        """Set tags."""
+        for key, value in values.items():
+            self._client.set_tag(self.run_id, key, value)
+
+    def metrics(self, values: dict[str, float]) -> None:
+        """Log metrics without a step."""
+        self._points([(name, value, 0) for name, value in values.items()])
+
+    def close(self, status: str) -> None:
+        """End the run."""
+        self._client.set_terminated(self.run_id, status)
+
+    def once(self, name: str, digest: str, path: Path, spec: dict[str, Any]) -> None:
+        """Log a data set as its catalog entry says, unless this content of it was logged before.
+
+        Args:
+            name: The data set's.
+            digest: Of its content.
+            path: Its file or folder.
+            spec: `metadata.mlflow` of the catalog: `kind`, and what the kind takes.
+        """
+        tag = f"logged.{name}"
+        if self._tags.get(tag) == digest:
+            return
+        getattr(self, f"_log_{spec['kind']}")(path, spec)
+        self._tags[tag] = digest
+        self.tags({tag: digest})
+
+    def _log_metrics(self, path: Path, spec: dict[str, Any]) -> None:
+        values = flatten(json.loads(path.read_text()), separator="_")
+        self.metrics({f"{spec['prefix']}/{k}": v for k, v in values.items() if _is_number(v)})
+        self.tags({k: v for k, v in values.items() if k.endswith("_digest")})
+
+    def _log_curve(self, path: Path, spec: dict[str, Any]) -> None:
+        records = json.loads(path.read_text())
+        self._points(
+            [
+                (f"{spec['prefix']}/{name}", value, int(record[spec["step"]]))
+                for record in records
+                for name, value in record.items()
+                if _is_number(value) and name != spec["step"]
+            ]
+        )
+
+    def _log_artifact(self, path: Path, spec: dict[str, Any]) -> None:
+        if path.is_file():
+            self._client.log_artifact(self.run_id, str(path), spec["prefix"])
+        else:
+            self._client.log_artifacts(self.run_id, str(path), spec["prefix"])
+
+    def _log_curated_set(self, path: Path, spec: dict[str, Any]) -> None:
+        import pyarrow.parquet as pq
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        from vl_pipeline.curation.manifest import digest_of_manifest
+
+        dataset = MetaDataset(
+            source=resolve_dataset_source(str(path)),
+            name=spec["name"],
+            digest=digest_of_manifest(pq.read_table(path)),
+        )
+        tags = [InputTag("mlflow.data.context", spec["name"])]
+        self._client.log_inputs(
+            self.run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)]
+        )
+
+    def _log_checkpoint(self, path: Path, spec: dict[str, Any]) -> None:
+        """Register the checkpoint without copying it: its bytes stay with DVC."""
+        import mlflow
+        from mlflow.entities import LoggedModelOutput
+
+        lineage = json.loads((path / "lineage.json").read_text())
+        digests = {k: v for k, v in lineage.items() if k.endswith("_digest")}
+        model = mlflow.create_external_model(
+            name=lineage["method"],
+            source_run_id=self.run_id,
+            model_type="dual_encoder",
+            params={"path": str(path), "architecture": lineage["model"]["name"], **digests},
+        )
+        step = int(lineage["training"]["num_steps"])
+        self._client.log_outputs(self.run_id, models=[LoggedModelOutput(model.model_id, step)])
+
+    def _points(self, points: list[tuple[str, float, int]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value, step in points]
+        for start in range(0, len(metrics), _METRICS_AT_ONCE):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)

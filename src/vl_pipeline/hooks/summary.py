@@ -1,0 +1,122 @@
+"""What a finished run says: what was kept, why the rest was not, and what it was good for."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+
+class SummaryHooks:
+    """Writes and prints a summary when a method's evaluation is done."""
+
+    def __init__(self) -> None:
+        self._truth: Path | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember where the truth about the pool lies, if it is known."""
+        truth = context.config_loader["parameters"]["report"]["truth"]
+        self._truth = Path(truth) if truth else None
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Summarise each method that was evaluated in this session."""
+        for node in pipeline.nodes:
+            method, _, stage = node.name.rpartition(".")
+            if stage == "evaluate":
+                lines = summarize(method, catalog, truth=self._truth)
+                catalog.save(f"{method}.summary", "\n".join(lines) + "\n")
+                logger.info("\n%s\n", "\n".join(lines))
+
+
+def summarize(method: str, catalog: CatalogProtocol, *, truth: Path | None) -> list[str]:
+    """Say in Markdown what a method's run did."""
+    validation = catalog.load("validation_summary")
+    training = catalog.load(f"{method}.training_report")
+    pairs = catalog.load(f"{method}.trained_pairs")
+    pool = catalog.load("pool")
+    return [
+        f"# {method}",
+        "",
+        *_account_lines(validation, training),
+        *(_truth_lines(pool, pairs, truth) if truth is not None and truth.exists() else []),
+        "",
+        *_metric_lines(catalog.load(f"{method}.metrics")),
+        "",
+        f"checkpoint  {catalog.get(f'{method}.checkpoint').path}",
+        f"figures     {catalog.get(f'{method}.curation_figures').path.parent}",
+        "compare     make ui    (MLflow on http://127.0.0.1:5000)",
+    ]
+
+
+def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float] | None:
+    """Hold the pairs a method trained on against the truth about the pool.
+
+    A pair is wanted if its image shows a class of the task and its caption matches the image.
+
+    Returns:
+        `precision` and `recall` of the distinct pairs trained on, and the pool's
+        `wanted_fraction`; None where the truth is about another pool.
+    """
+    known = pq.read_table(truth, columns=["key", "relevant", "caption_matches_image"])
+    places = pc.index_in(pool["key"], value_set=known["key"].combine_chunks())
+    if places.null_count:
+        return None
+    known = known.take(places)
+    wanted = pc.and_(known["relevant"], known["caption_matches_image"]).to_numpy()
+    kept = pc.is_in(pool["uid"], value_set=pairs["uid"].combine_chunks()).to_numpy()
+    return {
+        "precision": float(wanted[kept].mean()),
+        "recall": float(kept[wanted].mean()),
+        "wanted_fraction": float(wanted.mean()),
+    }
+
+
+def _account_lines(validation: dict[str, Any], training: dict[str, Any]) -> list[str]:
+    dropped = ", ".join(f"{count} {rule}" for rule, count in validation["rejected"].items())
+    return [
+        f"pool        {validation['num_kept']} of {validation['num_listed']} pairs kept "
+        f"(dropped: {dropped or 'none'})",
+        f"training    {training['pairs_seen']} pairs seen, {training['num_unique_pairs']} "
+        f"different ones ({training['unique_fraction']:.1%} of the pool)",
+    ]
+
+
+def _truth_lines(pool: pa.Table, pairs: pa.Table, truth: Path) -> list[str]:
+    found = truth_about(pool, pairs, truth)
+    if found is None:
+        return []
+    return [
+        f"truth       {found['precision']:.1%} of these show a class of the task and match their "
+        f"caption (pool: {found['wanted_fraction']:.1%}); they are {found['recall']:.1%} of all "
+        f"such pairs"
+    ]
+
+
+def _metric_lines(metrics: dict[str, dict[str, float]]) -> list[str]:
+    lines = []
+    for task, values in metrics.items():
+        if "zero_shot_top1" in values:
+            lines.append(
+                f"{task:<20} zero-shot top-1 {values['zero_shot_top1']:.1%}, top-5 "
+                f"{values['zero_shot_top5']:.1%} (chance {values['chance']:.1%}, "
+                f"{values['num_images']} images)"
+            )
+        else:
+            lines.append(
+                f"{task:<20} recall at 1 / 5 / 10: image to text "
+                + " / ".join(f"{values[f'image_to_text_recall_at_{k}']:.1%}" for k in (1, 5, 10))
+                + ", text to image "
+                + " / ".join(f"{values[f'text_to_image_recall_at_{k}']:.1%}" for k in (1, 5, 10))
+                + f" ({values['num_images']} images)"
+            )
+    return lines

@@ -1,0 +1,36 @@
+"""A method is a value: four choices, and everything else is shared.
+
+curator    which pairs are kept
+schedule   when they are chosen
+objective  what is optimised
+frozen     what is not trained
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vl_pipeline.curation.selection import Curator
+from vl_pipeline.objectives.objective import Objective
+from vl_pipeline.training.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way from a pool to a model.
+
+    Attributes:
+        name: Lower case; the pipeline's name, the namespace of its datasets, and the top-level
+            key of its parameters.
+        source: Where the method is published.
+        curator: Class of the rule; its fields are the parameters `<name>.curation`.
+        schedule: Class of the schedule; its fields are the parameters `<name>.schedule`.
+        objective: Builds what is optimised.
+        frozen: Parts of the dual encoder that are not trained where their weights are pretrained.
+    """
+
+    name: str
+    source: str
+    curator: type[Curator]
+    schedule: type[Schedule]
+    objective: Callable[[], Objective]
+    frozen: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Dual encoders built over open_clip's towers."""

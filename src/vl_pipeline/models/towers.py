@@ -1,0 +1,168 @@
+"""open_clip's towers, each taken apart into a trunk and a projection.
+
+Everything that differs between methods (what is frozen, which weight decay, what captions are
+compared by) is said of trunks and projections, and open_clip's models do not name them alike.
+Here each tower becomes `Tower(trunk, projection)`; its output is the same as open_clip's.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from annotated_types import Gt, MinLen
+from jaxtyping import Float, Int64
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+from torch import Tensor, nn
+
+from vl_pipeline.errors import ParameterError
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DualEncoderConfig:
+    """Which towers, and where their weights come from.
+
+    Attributes:
+        name: A model of open_clip (`ViT-B-32`) or of this package's `models/configs`.
+        pretrained: A tag of open_clip for that model, or a path to its weights; None starts
+            the image tower from random weights.
+        temperature: Where the learned temperature starts.
+        min_temperature: The temperature is clamped to at least this after each step.
+    """
+
+    name: Annotated[str, MinLen(1)]
+    pretrained: str | None
+    temperature: Annotated[float, Gt(0)]
+    min_temperature: Annotated[float, Gt(0)]
+
+
+class Tower(nn.Module):
+    """A trunk that gives features and a projection that turns them into embeddings."""
+
+    def __init__(self, trunk: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.projection = projection
+
+
+def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormalization", int]:
+    """Build an image and a text tower.
+
+    Returns:
+        The image tower, the text tower, how pixels are normalised, and the image's side in px.
+
+    Raises:
+        ParameterError: If open_clip knows no such model or weights, or a tower is of a kind
+            that cannot be taken apart yet.
+    """
+    import open_clip
+
+    open_clip.add_model_config(CONFIG_FOLDER)
+    if open_clip.get_model_config(config.name) is None:
+        raise ParameterError(
+            f"model.name is '{config.name}'; known are open_clip's models and "
+            f"{sorted(p.stem for p in CONFIG_FOLDER.glob('*.json'))}"
+        )
+    if config.pretrained is None:
+        logging.getLogger().addFilter(_without_note_on_random_weights)
+    try:
+        model = open_clip.create_model(
+            config.name, pretrained=config.pretrained, force_custom_text=True
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ParameterError(
+            f"model.name '{config.name}' with model.pretrained '{config.pretrained}' cannot be "
+            f"built: {error}"
+        ) from error
+    finally:
+        logging.getLogger().removeFilter(_without_note_on_random_weights)
+    side_px = model.visual.image_size
+    normalization = ImageNormalization(model.visual.image_mean, model.visual.image_std)
+    side = side_px if isinstance(side_px, int) else side_px[0]
+    return _split_image_tower(model.visual), _split_text_tower(model.text), normalization, side
+
+
+def _without_note_on_random_weights(record: logging.LogRecord) -> bool:
+    """open_clip warns of random weights; here they are asked for."""
+    return "No pretrained weights loaded" not in record.getMessage()
+
+
+def build_tokenizer(name: str):  # noqa: ANN201 - returns data.tokens.Tokenizer
+    """Build open_clip's tokenizer for a model, as a function from texts to a numpy array."""
+    import open_clip
+
+    open_clip.add_model_config(CONFIG_FOLDER)
+    tokenizer = open_clip.get_tokenizer(name)
+    return lambda texts: tokenizer(list(texts)).numpy()
+
+
+class ImageNormalization(nn.Module):
+    """8-bit pixels to numbers around zero, on whichever device they are."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std) * 255, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Float[Tensor, "n 3 h w"]:
+        """Normalise uint8 [n, h, w, 3]; the result keeps that memory order (channels last)."""
+        return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
+def _split_image_tower(visual: nn.Module) -> Tower:
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(visual, TimmModel):
+        return Tower(visual.trunk, visual.head)
+    if isinstance(visual, VisionTransformer) and visual.proj is not None:
+        projection = _linear_of(visual.proj)
+        visual.proj = None
+        return Tower(visual, projection)
+    if isinstance(visual, ModifiedResNet):
+        return Tower(visual, nn.Identity())  # its attention pool projects and cannot be split off
+    raise ParameterError(f"an image tower of kind {type(visual).__name__} cannot be taken apart")
+
+
+def _split_text_tower(text: nn.Module) -> Tower:
+    from open_clip.transformer import TextTransformer
+
+    if not isinstance(text, TextTransformer) or text.cls_emb is not None:
+        raise ParameterError(
+            f"a text tower of kind {type(text).__name__} cannot be taken apart; open_clip's "
+            f"native text transformers can"
+        )
+    projection = text.text_projection
+    text.text_projection = None
+    if isinstance(projection, nn.Parameter):
+        projection = _linear_of(projection)
+    return Tower(text, projection if projection is not None else nn.Identity())
+
+
+def _linear_of(matrix: nn.Parameter) -> nn.Linear:
+    """open_clip multiplies features by a matrix [width, dim]; a Linear keeps it transposed."""
+    width, dim = matrix.shape
+    linear = nn.Linear(width, dim, bias=False)
+    linear.weight = nn.Parameter(matrix.detach().T.contiguous())
+    return linear
+
+
+def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[Tensor, "n width"]:
+    """Run a text trunk on tokens padded to any length up to its context.
+
+    A causal trunk's output at the end token depends on nothing after it, so padding shorter is
+    exact; other trunks are padded to their full context.
+    """
+    from open_clip.transformer import text_global_pool
+
+    if text.attn_mask is None:
+        return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))
+    length = tokens.shape[1]
+    hidden = text.token_embedding(tokens) + text.positional_embedding[:length]
+    hidden = text.transformer(hidden, attn_mask=text.attn_mask[:length, :length])
+    hidden = text.ln_final(hidden)
+    return text_global_pool(hidden, tokens, text.pool_type, eos_token_id=text.eos_id)

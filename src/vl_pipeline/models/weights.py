@@ -1,0 +1,62 @@
+"""Weights on disk: safetensors and JSON, so that loading a model runs nobody's code."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vl_pipeline.errors import CheckpointError
+from vl_pipeline.models.dual_encoder import DualEncoder
+from vl_pipeline.models.towers import DualEncoderConfig
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """Save a module's parameters and persistent buffers."""
+    save_file({name: t.contiguous() for name, t in module.state_dict().items()}, file)
+
+
+def fill_weights(folder: Path, module: nn.Module) -> None:
+    """Fill a folder with `weights.safetensors`."""
+    save_weights(module, folder / "weights.safetensors")
+
+
+def load_weights(module: nn.Module, file: Path) -> None:
+    """Load what `save_weights` saved into a module; in place.
+
+    Raises:
+        CheckpointError: If the file is missing, is not safetensors, or does not fit the module.
+    """
+    try:
+        module.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{file}: cannot be loaded ({error}); only safetensors of the same model are "
+            f"accepted, run the stage that makes the file again"
+        ) from error
+
+
+def save_model(model: DualEncoder, config: DualEncoderConfig, folder: Path) -> None:
+    """Fill a folder with `weights.safetensors` and `model.json`."""
+    save_weights(model, folder / "weights.safetensors")
+    (folder / "model.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def load_model(folder: Path, *, device: torch.device) -> tuple[DualEncoder, DualEncoderConfig]:
+    """Load what `save_model` saved, in evaluation mode; nothing is downloaded.
+
+    Raises:
+        CheckpointError: If the folder does not hold a model that this version can build.
+    """
+    try:
+        config = DualEncoderConfig(**json.loads((folder / "model.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: no model.json that can be read ({error}); run the train stage again"
+        ) from error
+    model = DualEncoder(dataclasses.replace(config, pretrained=None), seed=0)
+    load_weights(model, folder / "weights.safetensors")
+    return model.to(device).eval(), config

@@ -1,0 +1,101 @@
+"""An objective is a weighted sum of named terms over one training step.
+
+A term is a small module from a `Step` to a scalar. It says what it needs of the step; loader and
+model provide the union of the needs, so that taking a term out takes its cost out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from vl_pipeline.models.dual_encoder import unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a term wants of a step.
+
+    Attributes:
+        image_views: Random views of each image.
+    """
+
+    image_views: int = 1
+
+    def union(self, other: "Needs") -> "Needs":
+        """Give what satisfies both."""
+        return Needs(image_views=max(self.image_views, other.image_views))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one forward pass over a global batch of n pairs produced.
+
+    Attributes:
+        image_embeddings: As the model gives them, one slice per view; not normalised.
+        text_embeddings: As the model gives them; row i belongs to row i of each view.
+        temperature: Positive scalar.
+        rows: Pool rows of the pairs, to tell apart or recognise them.
+    """
+
+    image_embeddings: Float[Tensor, "views n d"]
+    text_embeddings: Float[Tensor, "n d"]
+    temperature: Float[Tensor, ""]
+    rows: Int64[Tensor, " n"]
+
+    def unit_images(self, view: int = 0) -> Float[Tensor, "n d"]:
+        """One view's image embeddings at unit length, in float32."""
+        return unit(self.image_embeddings[view])
+
+    def unit_texts(self) -> Float[Tensor, "n d"]:
+        """Text embeddings at unit length, in float32."""
+        return unit(self.text_embeddings)
+
+
+@runtime_checkable
+class Term(Protocol):
+    """One named part of an objective; an `nn.Module` where it has parameters of its own."""
+
+    needs: Needs
+
+    def __call__(self, step: Step) -> Float[Tensor, ""]:
+        """Give the term's loss, in nats unless it says otherwise."""
+        ...
+
+
+class Objective(nn.Module):
+    """A weighted sum of named terms."""
+
+    def __init__(self, terms: dict[str, tuple[float, Term]]) -> None:
+        """Take terms by name, each with its weight in the sum."""
+        super().__init__()
+        self._terms = terms
+        self.heads = nn.ModuleDict(
+            {n: t for n, (_, t) in terms.items() if isinstance(t, nn.Module)}
+        )
+
+    @property
+    def needs(self) -> Needs:
+        """The union of what the terms need."""
+        return union_of(term.needs for _, term in self._terms.values())
+
+    def forward(self, step: Step) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Evaluate every term.
+
+        Returns:
+            The weighted sum, and each term's unweighted, detached loss under `loss_<name>`.
+        """
+        losses = {name: term(step) for name, (_, term) in self._terms.items()}
+        total = sum(weight * losses[name] for name, (weight, _) in self._terms.items())
+        report = {f"loss_{name}": loss.detach() for name, loss in losses.items()}
+        return total, report | {"loss_total": total.detach()}
+
+
+def union_of(needs: Iterable[Needs]) -> Needs:
+    """Fold needs into one that satisfies all."""
+    result = Needs()
+    for need in needs:
+        result = result.union(need)
+    return result

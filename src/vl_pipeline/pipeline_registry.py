@@ -1,0 +1,42 @@
+"""The table of contents: every pipeline that `kedro run --pipelines NAME` can run.
+
+The stages that do not depend on a method stand by their names; each method is the sum of those
+and of its own curate, train and evaluate, in its namespace.
+"""
+
+from kedro.pipeline import Pipeline
+
+from vl_pipeline.method import Method
+from vl_pipeline.methods import all_methods
+from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
+from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
+from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_evaluate
+from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
+from vl_pipeline.pipelines.ingest.pipeline import create_pipeline as create_ingest
+from vl_pipeline.pipelines.train.pipeline import create_pipeline as create_train
+from vl_pipeline.pipelines.validate.pipeline import create_pipeline as create_validate
+
+SHARED_PARAMETERS = ("pool", "tasks", "model", "training", "evaluation")
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Register the stages, the methods, and `cit` as the default."""
+    stages = {
+        "fabricate": create_fabricate(),
+        "ingest": create_ingest(),
+        "validate": create_validate(),
+        "embed": create_embed(),
+    }
+    shared = stages["ingest"] + stages["validate"] + stages["embed"]
+    methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}
+    return {**stages, **methods, "__default__": methods["cit"]}
+
+
+def _method_pipeline(method: Method) -> Pipeline:
+    own = create_curate(method) + create_train(method) + create_evaluate()
+    return Pipeline(
+        own,
+        namespace=method.name,
+        inputs={"pool", "tokens", "text_start", "embeddings"},
+        parameters={f"params:{name}" for name in SHARED_PARAMETERS},
+    )

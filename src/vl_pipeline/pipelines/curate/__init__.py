@@ -1,0 +1,1 @@
+"""Ask a method's curator about the whole pool, before any training."""

@@ -1,0 +1,1 @@
+"""Tokenise the captions, start the text tower, and encode captions and target texts."""

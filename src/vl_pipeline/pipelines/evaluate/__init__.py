@@ -1,0 +1,1 @@
+"""Evaluate a checkpoint on the test split of each task."""

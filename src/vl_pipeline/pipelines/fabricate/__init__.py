@@ -1,0 +1,1 @@
+"""Make the embedded pool: rendered scenes with captions, and tasks to evaluate on."""

@@ -1,0 +1,18 @@
+"""Index the raw shards."""
+
+import pyarrow as pa
+
+from vl_pipeline.data.ledger import count_by_rule
+from vl_pipeline.data.shards import PoolShards, index_pool
+
+
+def ingest(shards: PoolShards) -> tuple[pa.Table, pa.Table, dict[str, object]]:
+    """Index every shard; give the pairs, the ledger of the rest, and the accounts."""
+    index = index_pool(shards)
+    accounts: dict[str, object] = {
+        "num_listed": index.num_listed,
+        "num_kept": index.pairs.num_rows,
+        "num_rejected": index.ledger.num_rows,
+        "rejected": count_by_rule(index.ledger),
+    }
+    return index.pairs, index.ledger, accounts

@@ -1,0 +1,12 @@
+"""Kedro's settings: the project's hooks, and how configuration is merged."""
+
+from vl_pipeline.hooks import HOOKS as _HOOKS
+
+HOOKS = _HOOKS
+
+# Environments change single numbers, so `conf/test` and `conf/local` are merged key by key.
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft"},
+}

@@ -1,0 +1,159 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is a folder that is whole or absent. Tensors are safetensors and the rest is JSON:
+loading one runs no code that a stranger could have put there.
+
+    <folder>/step-00000300/
+        weights.safetensors     model, and heads of the objective
+        optimizer.safetensors   moments and step counts, under the names of their parameters
+        state.json              step, place in the round, random state, history, fingerprint
+        round_rows.npy          the pairs of the round in progress
+"""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vl_pipeline.data.atomic import atomic_folder
+from vl_pipeline.errors import CheckpointError
+from vl_pipeline.models.weights import load_weights, save_weights
+from vl_pipeline.training.schedule import RoundState
+
+logger = logging.getLogger(__name__)
+
+_NUM_KEPT = 2  # the last one, and one to fall back on should it turn out damaged
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: Optimiser steps done.
+        round: The round in progress, None before the first.
+        num_batches_done: Steps of that round done.
+        history: One record per logged step.
+        rounds: One record per round.
+    """
+
+    step: int = 0
+    round: RoundState | None = None
+    num_batches_done: int = 0
+    history: list[dict[str, float]]
+    rounds: list[dict[str, float | str]]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, fingerprint: dict[str, str]) -> None:
+        """Take the folder, and what the run is made of: equal fingerprints, equal runs."""
+        self.path = folder
+        self._fingerprint = fingerprint
+
+    def save(
+        self, modules: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> Path:
+        """Save a checkpoint after `progress.step` steps, and remove older ones."""
+        target = self.path / f"step-{progress.step:08d}"
+        with atomic_folder(target) as folder:
+            save_weights(modules, folder / "weights.safetensors")
+            save_file(_optimizer_tensors(modules, optimizer), folder / "optimizer.safetensors")
+            rows = progress.round.rows if progress.round else np.zeros(0, dtype=np.int64)
+            np.save(folder / "round_rows.npy", rows)
+            (folder / "state.json").write_text(json.dumps(self._state_of(progress)))
+        for old in self._found()[:-_NUM_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def restore(self, modules: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """Load the last whole checkpoint of this run into `modules` and `optimizer`; in place.
+
+        Checkpoints of a run made of something else (other parameters, pairs or code) are
+        removed, with a word on what differs; damaged ones are passed over.
+
+        Returns:
+            How far the run had come; the beginning if there is no checkpoint.
+        """
+        for folder in reversed(self._found()):
+            try:
+                state = json.loads((folder / "state.json").read_text())
+                differing = _differing(self._fingerprint, state["fingerprint"])
+                if differing:
+                    logger.warning("%s changed: not going on from %s", ", ".join(differing), folder)
+                    shutil.rmtree(folder)
+                    continue
+                return self._load(folder, state, modules, optimizer)
+            except (OSError, ValueError, KeyError, SafetensorError, CheckpointError) as error:
+                logger.warning("%s is damaged (%s): trying the one before", folder, error)
+        return Progress(history=[], rounds=[])
+
+    def _load(
+        self,
+        folder: Path,
+        state: dict[str, Any],
+        modules: nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> Progress:
+        moments = load_file(folder / "optimizer.safetensors")
+        rows = np.load(folder / "round_rows.npy", allow_pickle=False)
+        load_weights(modules, folder / "weights.safetensors")
+        _restore_optimizer(modules, optimizer, moments)
+        torch.set_rng_state(torch.tensor(state["random_state"], dtype=torch.uint8))
+        place = state["round"]
+        return Progress(
+            step=state["step"],
+            round=RoundState(rows=rows, **place) if place else None,
+            num_batches_done=state["num_batches_done"],
+            history=state["history"],
+            rounds=state["rounds"],
+        )
+
+    def _state_of(self, progress: Progress) -> dict[str, Any]:
+        place = progress.round
+        return {
+            "fingerprint": self._fingerprint,
+            "step": progress.step,
+            "round": {"index": place.index, "position": place.position} if place else None,
+            "num_batches_done": progress.num_batches_done,
+            "random_state": torch.get_rng_state().tolist(),
+            "history": progress.history,
+            "rounds": progress.rounds,
+        }
+
+    def _found(self) -> list[Path]:
+        return sorted(self.path.glob("step-*"))
+
+
+def _optimizer_tensors(
+    modules: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}|{key}": value.contiguous()
+        for name, parameter in modules.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _restore_optimizer(
+    modules: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
+    parameters = dict(modules.named_parameters())
+    for label, value in tensors.items():
+        name, key = label.split("|")
+        parameter = parameters[name]
+        # AdamW keeps its step count on the CPU or beside the parameter; fused wants it beside.
+        optimizer.state[parameter][key] = value.to(parameter.device)
+
+
+def _differing(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
+    return sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))

@@ -1,0 +1,260 @@
+"""The one training loop. Methods differ in what they hand to it, never in the loop."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Float
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vl_pipeline.data.pool import Rows
+from vl_pipeline.data.tokens import Tokens
+from vl_pipeline.data.views import TrainingViews
+from vl_pipeline.embedding.image_source import ImageSource
+from vl_pipeline.errors import TrainingError
+from vl_pipeline.models.dual_encoder import DualEncoder
+from vl_pipeline.objectives.objective import Objective, Step
+from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.device import autocast_for
+from vl_pipeline.training.optimization import Optimization, build_optimizer, learning_rate_at
+from vl_pipeline.training.schedule import Round, Schedule, Site
+
+logger = logging.getLogger(__name__)
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Training:
+    """How long and on what a model is trained; the same for every method that is compared.
+
+    Attributes:
+        num_steps: Optimiser steps; pairs seen are num_steps * batch_size.
+        batch_size: Pairs per step; each image has batch_size - 1 negatives.
+        accumulate: Parts a batch is cut into to save memory. Every pair still has the whole
+            batch as negatives, at the price of a second forward pass.
+        optimization: The optimiser.
+        views: How training views are drawn.
+        log_every: Steps between records of the history.
+        checkpoint_every: Steps between checkpoints.
+        num_threads: Threads that load images ahead.
+        seed: Of new weights, orders and views.
+    """
+
+    num_steps: Annotated[int, Gt(0)]
+    batch_size: Annotated[int, Ge(2)]
+    accumulate: Annotated[int, Ge(1)]
+    optimization: Optimization
+    views: TrainingViews
+    log_every: Annotated[int, Gt(0)]
+    checkpoint_every: Annotated[int, Gt(0)]
+    num_threads: Annotated[int, Ge(1)]
+    seed: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's input: pool rows, and what the towers take."""
+
+    rows: Rows
+    images: Float[Tensor, "views n *input"]
+    tokens: Tensor
+
+
+RoundListener = Callable[[Round], None]
+
+
+class Trainer:
+    """A model, its objective and its optimiser, one step at a time."""
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        objective: Objective,
+        source: ImageSource,
+        tokens: Tokens,
+        training: Training,
+        *,
+        device: torch.device,
+    ) -> None:
+        """Take what is trained (in place), where its images come from, and its captions."""
+        self.model = model.to(device)
+        self.objective = objective.to(device)
+        self.modules = nn.ModuleDict({"model": self.model, "heads": self.objective.heads})
+        self.optimizer = build_optimizer(self.modules, training.optimization)
+        self._source = source
+        self._tokens = tokens
+        self._training = training
+        self._device = device
+
+    def run(
+        self,
+        schedule: Schedule,
+        site: Site,
+        checkpoints: CheckpointFolder,
+        *,
+        on_round: RoundListener,
+    ) -> Progress:
+        """Train from the last checkpoint, or the beginning, to `num_steps`.
+
+        Args:
+            schedule: Yields the rounds.
+            site: What the schedule works with.
+            checkpoints: Where checkpoints are found and saved.
+            on_round: Called with each new decision; again, after an interruption, with those
+                made since the last checkpoint.
+
+        Raises:
+            TrainingError: If the loss is not finite; the last checkpoint is kept.
+        """
+        progress = checkpoints.restore(self.modules, self.optimizer)
+        if progress.step:
+            logger.info("training goes on from step %d of %s", progress.step, checkpoints.path)
+        self.model.train()
+        bar = tqdm(
+            total=self._training.num_steps * site.batch_size,
+            initial=progress.step * site.batch_size,
+            desc="train",
+            unit="pair",
+            disable=None,
+        )
+        rounds = schedule.rounds(site, resume=progress.round)
+        while progress.step < self._training.num_steps:
+            self._train_round(next(rounds), progress, checkpoints, on_round, bar)
+        bar.close()
+        return progress
+
+    def _train_round(
+        self,
+        round_: Round,
+        progress: Progress,
+        checkpoints: CheckpointFolder,
+        on_round: RoundListener,
+        bar: "tqdm[None]",
+    ) -> None:
+        resumed = progress.round is not None and round_.state.index == progress.round.index
+        done = progress.num_batches_done if resumed else 0
+        progress.round, progress.num_batches_done = round_.state, done
+        if round_.selection is not None:
+            progress.rounds.append(
+                {"round": round_.state.index, "step": progress.step, **round_.statistics}
+            )
+            on_round(round_)
+        left = self._training.num_steps - progress.step
+        for batch in self._load(round_.batches[done:][:left], progress.step):
+            report = self._step(batch, progress.step, checkpoints.path)
+            progress.step += 1
+            progress.num_batches_done += 1
+            bar.update(len(batch.rows))
+            self._record(progress, report, len(batch.rows))
+            if progress.step % self._training.checkpoint_every == 0 or self._is_last(progress):
+                checkpoints.save(self.modules, self.optimizer, progress)
+
+    def _load(self, batches: list[Rows], first_step: int) -> Iterator[Batch]:
+        numbered = list(enumerate(batches, start=first_step))
+        for rows, images in zip(batches, self._source.inputs(numbered), strict=True):
+            tokens = torch.from_numpy(self._tokens.padded(rows)).to(self._device)
+            yield Batch(rows=rows, images=images, tokens=tokens)
+
+    def _step(self, batch: Batch, step: int, last_good: Path) -> dict[str, float]:
+        learning_rate = learning_rate_at(
+            step, self._training.optimization, num_steps=self._training.num_steps
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        report = self._backward(batch)
+        values = {name: value.item() for name, value in report.items()}
+        if not math.isfinite(values["loss_total"]):
+            raise TrainingError(
+                f"the loss is {values['loss_total']} at step {step}; the last good checkpoint is "
+                f"kept in {last_good}; lower training.optimization.learning_rate (now "
+                f"{self._training.optimization.learning_rate}) or raise warmup_steps, then start "
+                f"again"
+            )
+        self.optimizer.step()
+        self.model.clamp_temperature()
+        return values | {
+            "learning_rate": learning_rate,
+            "temperature": self.model.temperature.item(),
+        }
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        if self._training.accumulate == 1:
+            images, texts = self._embed(batch.images, batch.tokens)
+            total, report = self.objective(self._joined(images, texts, batch.rows))
+            total.backward()
+            return report
+        return self._backward_in_parts(batch)
+
+    def _backward_in_parts(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradient of the whole batch's loss with the memory of a part.
+
+        The loss is differentiated with respect to all embeddings at once; each part is then run
+        again and receives its share of that gradient.
+
+        Source: Gao et al., gradient caching (arXiv 2101.06983), section 3.
+        """
+        parts = self._training.accumulate
+        image_parts = batch.images.tensor_split(parts, dim=1)
+        token_parts = batch.tokens.tensor_split(parts)
+        with torch.no_grad():
+            embedded = [self._embed(i, t) for i, t in zip(image_parts, token_parts, strict=True)]
+        images = torch.cat([i for i, _ in embedded], dim=1).requires_grad_()
+        texts = torch.cat([t for _, t in embedded]).requires_grad_()
+        total, report = self.objective(self._joined(images, texts, batch.rows))
+        total.backward()
+        assert images.grad is not None and texts.grad is not None
+        gradients = zip(
+            images.grad.tensor_split(parts, dim=1), texts.grad.tensor_split(parts), strict=True
+        )
+        with _batch_statistics_kept(self.model):
+            for image_part, token_part, gradient in zip(
+                image_parts, token_parts, gradients, strict=True
+            ):
+                torch.autograd.backward(list(self._embed(image_part, token_part)), list(gradient))
+        return report
+
+    def _embed(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast_for(self._device):
+            text_features = self.model.text_features(tokens)
+            return self._source.embed(images), self.model.text_tower.projection(text_features)
+
+    def _joined(self, images: Tensor, texts: Tensor, rows: Rows) -> Step:
+        return Step(
+            image_embeddings=images,
+            text_embeddings=texts,
+            temperature=self.model.temperature,
+            rows=torch.from_numpy(rows).to(self._device),
+        )
+
+    def _record(self, progress: Progress, report: dict[str, float], batch_size: int) -> None:
+        if progress.step % self._training.log_every == 0 or self._is_last(progress):
+            progress.history.append(
+                {"step": progress.step, "pairs_seen": progress.step * batch_size, **report}
+            )
+
+    def _is_last(self, progress: Progress) -> bool:
+        return progress.step == self._training.num_steps
+
+
+class _batch_statistics_kept:  # noqa: N801 - used as a statement
+    """Keep batch norms from counting a batch twice when it is run a second time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+        self._norms = [(m, m.momentum) for m in model.modules() if isinstance(m, kinds)]
+
+    def __enter__(self) -> None:
+        for norm, _ in self._norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for norm, momentum in self._norms:
+            norm.momentum = momentum

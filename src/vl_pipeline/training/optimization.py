@@ -1,0 +1,65 @@
+"""The optimiser, its parameter groups, and the learning rate of each step."""
+
+import math
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+from torch import nn
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Optimization:
+    """AdamW with a linear warm-up and a half cosine.
+
+    Attributes:
+        learning_rate: Highest, reached at the end of the warm-up.
+        min_learning_rate: Lowest, reached at the last step.
+        warmup_steps: Steps from 0 to `learning_rate`.
+        weight_decay: Of matrices in trunks.
+        projection_weight_decay: Of the towers' projections. Vectors (norms, biases) and the
+            temperature have none.
+        beta1: Decay of the gradient's mean.
+        beta2: Decay of the gradient's square.
+    """
+
+    learning_rate: Annotated[float, Gt(0)]
+    min_learning_rate: Annotated[float, Ge(0)]
+    warmup_steps: Annotated[int, Ge(0)]
+    weight_decay: Annotated[float, Ge(0)]
+    projection_weight_decay: Annotated[float, Ge(0)]
+    beta1: Annotated[float, Ge(0), Lt(1)]
+    beta2: Annotated[float, Ge(0), Lt(1)]
+
+
+def build_optimizer(modules: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
+    """Build AdamW over every parameter that is trained, in groups by weight decay."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in modules.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(_weight_decay_of(name, parameter, optimization), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": members, "weight_decay": decay} for decay, members in groups.items()],
+        lr=optimization.learning_rate,
+        betas=(optimization.beta1, optimization.beta2),
+        fused=True,
+    )
+
+
+def learning_rate_at(step: int, optimization: Optimization, *, num_steps: int) -> float:
+    """Learning rate of step `step`, counted from 0."""
+    peak, floor = optimization.learning_rate, optimization.min_learning_rate
+    if step < optimization.warmup_steps:
+        return peak * step / optimization.warmup_steps
+    done = (step - optimization.warmup_steps) / max(1, num_steps - optimization.warmup_steps)
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _weight_decay_of(name: str, parameter: nn.Parameter, optimization: Optimization) -> float:
+    if parameter.ndim < 2:
+        return 0.0
+    if "tower.projection." in name:
+        return optimization.projection_weight_decay
+    return optimization.weight_decay

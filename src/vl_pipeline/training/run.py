@@ -1,0 +1,263 @@
+"""Put a method's parts together and train them."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from vl_pipeline import __version__
+from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
+from vl_pipeline.curation.selection import Candidates, Curator
+from vl_pipeline.data.atomic import write_table
+from vl_pipeline.data.digest import digest_of_code, digest_of_value
+from vl_pipeline.data.loader import ViewLoader
+from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
+from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
+from vl_pipeline.embedding.encode import TextEncoder
+from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
+from vl_pipeline.embedding.store import Embeddings
+from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
+from vl_pipeline.models.towers import DualEncoderConfig
+from vl_pipeline.models.weights import load_weights, save_model
+from vl_pipeline.objectives.objective import Objective
+from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.loop import Trainer, Training
+from vl_pipeline.training.schedule import Round, Schedule, Site
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What the stages before training made.
+
+    Attributes:
+        pool: One row per pair.
+        folder: Where the pool's shards lie.
+        tokens: Captions, in the order of the pool.
+        tokenizer: The one that made them.
+        embeddings: Features of captions and target texts before training.
+        text_start: Weights of the text trunk that made them.
+        curated: Manifest of what was kept before training.
+    """
+
+    pool: pa.Table
+    folder: Path
+    tokens: Tokens
+    tokenizer: Tokenizer
+    embeddings: Embeddings
+    text_start: Path
+    curated: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A method with its numbers filled in.
+
+    Attributes:
+        name: The method's.
+        curator: Which pairs.
+        schedule: When.
+        objective: What is optimised.
+        frozen: Parts that are not trained where they are pretrained.
+        model: Which towers.
+        training: How long and on what.
+    """
+
+    name: str
+    curator: Curator
+    schedule: Schedule
+    objective: Objective
+    frozen: tuple[str, ...]
+    model: DualEncoderConfig
+    training: Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training made.
+
+    Attributes:
+        model: The dual encoder after the last step.
+        progress: History and rounds.
+        pairs: Manifest of the pairs trained on, by round.
+        last_hits: Hits per target text in the last round; None where none was curated.
+        lineage: What the weights come from, as digests and parameters.
+    """
+
+    model: DualEncoder
+    progress: Progress
+    pairs: pa.Table
+    last_hits: np.ndarray | None
+    lineage: dict[str, Any]
+
+
+def train_recipe(
+    data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+) -> Trained:
+    """Train a recipe from its start, or from where an interrupted run of it left off.
+
+    Args:
+        data: What the stages before made.
+        recipe: What to train.
+        device: Where.
+        scratch: Folder for checkpoints and rounds; what it holds of another run is replaced.
+    """
+    model = _build_model(data, recipe)
+    lineage = _lineage(data, recipe, device)
+    trainer = Trainer(
+        model,
+        recipe.objective,
+        _image_source(model, data, recipe, device=device, scratch=scratch),
+        data.tokens,
+        recipe.training,
+        device=device,
+    )
+    progress = trainer.run(
+        recipe.schedule,
+        _site(model, data, recipe, device),
+        CheckpointFolder(scratch / "checkpoints", _fingerprint(lineage)),
+        on_round=lambda round_: _write_round(scratch, data, round_),
+    )
+    pairs = _read_rounds(scratch, progress) if progress.rounds else data.curated
+    lineage |= {
+        "trained_pairs_digest": digest_of_manifest(pairs),
+        "weights_digest": digest_of_weights(model),
+    }
+    return Trained(
+        model=model,
+        progress=progress,
+        pairs=pairs,
+        last_hits=count_hits(_of_last_round(pairs), data.embeddings.target_texts)
+        if progress.rounds
+        else None,
+        lineage=lineage,
+    )
+
+
+def write_checkpoint(folder: Path, trained: Trained, config: DualEncoderConfig) -> None:
+    """Fill a folder with the model and `lineage.json`."""
+    save_model(trained.model, config, folder)
+    (folder / "lineage.json").write_text(json.dumps(trained.lineage, indent=2, default=str) + "\n")
+
+
+def look_with(
+    encoder: TextEncoder, pool: pa.Table, tokens: Tokens, target_tokens: Tokens
+) -> Callable[[], Callable[[Rows], Candidates]]:
+    """Give a function that starts a round: target texts are encoded once in each."""
+
+    def start_round() -> Callable[[Rows], Candidates]:
+        @cache
+        def encode_targets() -> np.ndarray:
+            return encoder.features(target_tokens)
+
+        return lambda rows: Candidates(
+            rows=rows,
+            pool=pool,
+            encode_captions=lambda rows: encoder.features(tokens, rows),
+            encode_targets=encode_targets,
+        )
+
+    return start_round
+
+
+def _build_model(data: TrainingData, recipe: Recipe) -> DualEncoder:
+    model = DualEncoder(recipe.model, seed=recipe.training.seed)
+    load_weights(model.text_tower.trunk, data.text_start / "weights.safetensors")
+    if recipe.frozen and recipe.model.pretrained is None:
+        logger.info("%s trains: its weights are not pretrained", ", ".join(recipe.frozen))
+    elif recipe.frozen:
+        model.freeze(recipe.frozen)
+    return model
+
+
+def _image_source(
+    model: DualEncoder, data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+) -> ImageSource:
+    training = recipe.training
+    images = PoolImages(data.pool, data.folder)
+    if not any(p.requires_grad for p in model.image_tower.trunk.parameters()):
+        trunk = digest_of_weights(model.image_tower.trunk)
+        return FrozenFeatures(
+            model,
+            images,
+            folder=scratch / "image_features" / f"{trunk}-{digest_of_pool(data.pool)}",
+            device=device,
+            batch_size=training.batch_size,
+            num_threads=training.num_threads,
+        )
+    loader = ViewLoader(
+        images,
+        training.views,
+        side_px=model.image_size_px,
+        num_views=recipe.objective.needs.image_views,
+        seed=training.seed,
+    )
+    return FreshViews(model, loader, device=device, num_threads=training.num_threads)
+
+
+def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
+    target_tokens = tokenize(data.embeddings.target_texts, data.tokenizer)
+    return Site(
+        num_pairs=data.pool.num_rows,
+        curator=recipe.curator,
+        look=look_with(TextEncoder(model, device), data.pool, data.tokens, target_tokens),
+        initial_targets=data.embeddings.targets,
+        curated=rows_of_uids(data.pool, data.curated["uid"]),
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.seed,
+    )
+
+
+def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    parts = ("curator", "schedule", "model", "training")
+    return {
+        "method": recipe.name,
+        "version": __version__,
+        "code_digest": digest_of_code(),
+        "device": device.type,
+        "pool_digest": digest_of_pool(data.pool),
+        "curated_pairs_digest": digest_of_manifest(data.curated),
+        "text_start_digest": data.embeddings.encoder_digest,
+        "target_texts": data.embeddings.target_texts,
+        **{part: dataclasses.asdict(getattr(recipe, part)) for part in parts},
+    }
+
+
+def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
+    return {name: digest_of_value(value) for name, value in lineage.items()}
+
+
+def _write_round(scratch: Path, data: TrainingData, round_: Round) -> None:
+    assert round_.selection is not None
+    manifest = manifest_of(
+        round_.selection,
+        pool=data.pool,
+        target_texts=data.embeddings.target_texts,
+        round_index=round_.state.index,
+    )
+    write_table(_round_file(scratch, round_.state.index), manifest)
+
+
+def _read_rounds(scratch: Path, progress: Progress) -> pa.Table:
+    return pa.concat_tables(
+        pq.read_table(_round_file(scratch, int(record["round"]))) for record in progress.rounds
+    )
+
+
+def _round_file(scratch: Path, index: int) -> Path:
+    return scratch / "rounds" / f"{index:06d}.parquet"
+
+
+def _of_last_round(pairs: pa.Table) -> pa.Table:
+    rounds = pairs["round"].to_numpy()
+    return pairs.filter(pa.array(rounds == rounds.max()))

@@ -1,0 +1,250 @@
+"""When pairs are chosen: a schedule yields rounds, and a round is batches to train on.
+
+For a set that was chosen before training a round is an epoch over it. For CiT a round is a
+curation with the text tower as it is at that moment, and one pass over what that kept. The loop
+sees no difference.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Protocol
+
+import numpy as np
+from annotated_types import Ge, Gt
+from jaxtyping import Float32
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
+
+from vl_pipeline.curation.selection import Candidates, Curator, Selection, concatenate
+from vl_pipeline.curation.statistics import drift, jaccard, selection_statistics
+from vl_pipeline.data.pool import Rows
+from vl_pipeline.errors import CurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundState:
+    """Where a schedule stands: enough to go on from the middle of a round.
+
+    Attributes:
+        index: Number of the round.
+        position: How many pairs of the pool's endless traversal were scanned, this round's
+            included.
+        rows: The pairs this round trains on, in the order in which they were kept.
+    """
+
+    index: int
+    position: int
+    rows: Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Batches to train on, and the decision that produced them.
+
+    Attributes:
+        state: Where the schedule stands while this round is trained.
+        batches: Pool rows of each step.
+        selection: What was decided for this round; None where nothing new was decided.
+        statistics: Numbers about the decision, empty where nothing new was decided.
+    """
+
+    state: RoundState
+    batches: list[Rows]
+    selection: Selection | None = None
+    statistics: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What a schedule works with.
+
+    Attributes:
+        num_pairs: Rows of the pool.
+        curator: Says which candidates to keep.
+        look: Turns pool rows into candidates under the encoder as it is now.
+        initial_targets: Features of the target texts before training.
+        curated: Rows that were kept before training.
+        batch_size: Pairs per step.
+        seed: Of every order drawn.
+    """
+
+    num_pairs: int
+    curator: Curator
+    look: Callable[[], Callable[[Rows], Candidates]]
+    initial_targets: Float32[np.ndarray, "targets width"]
+    curated: Rows
+    batch_size: int
+    seed: int
+
+
+class Schedule(Protocol):
+    """Says when pairs are chosen. Its fields are its parameters."""
+
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+        """Yield rounds without end, or from the middle of the one in `resume`."""
+        ...
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class EpochsOverCuratedSet:
+    """Trains in epochs on the set that the curate stage made."""
+
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+        """Yield one shuffled pass over the curated set per round.
+
+        Raises:
+            CurationError: If the set is smaller than one batch.
+        """
+        _require_a_batch(len(site.curated), site, "the curated set", site.num_pairs)
+        index = resume.index if resume else 0
+        while True:
+            state = RoundState(index=index, position=0, rows=site.curated)
+            yield Round(state=state, batches=_shuffled_batches(state, site))
+            index += 1
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class CurateDuringTraining:
+    """Chooses anew every few steps, with the text tower as it has become: CiT.
+
+    The pool is traversed without end in shuffled passes, and each round goes on where the last
+    one stopped. A round ends when it has kept enough for `curate_every` steps, has seen every
+    pair of the pool once, or has reached `max_scan`; it then trains once on what it kept.
+
+    Attributes:
+        curate_every: Optimiser steps a full round feeds.
+        max_scan: Pairs a round may look at.
+        calibration_size: Pairs sampled to calibrate the curator at the start of a round.
+
+    Source: CiT (arXiv 2301.02241) algorithm 1. Its released code never ends a round that cannot
+    be filled; this one does, and says so in the round's `status`.
+    """
+
+    curate_every: Annotated[int, Gt(0)]
+    max_scan: Annotated[int, Gt(0)]
+    calibration_size: Annotated[int, Ge(1)]
+
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+        """Yield curations, each with one shuffled pass over what it kept.
+
+        Raises:
+            CurationError: If a round keeps less than one batch.
+        """
+        previous = resume
+        if resume:
+            yield Round(state=resume, batches=_shuffled_batches(resume, site))
+        while True:
+            new_round = self._curate(site, previous)
+            previous = new_round.state
+            yield new_round
+
+    def _curate(self, site: Site, previous: RoundState | None) -> Round:
+        index = previous.index + 1 if previous else 0
+        look = site.look()
+        sample = _sample(site, index, self.calibration_size)
+        curator = site.curator.calibrate(look(sample))
+        budget = self.curate_every * site.batch_size
+        start = previous.position if previous else 0
+        selection, position, status = scan(
+            site, curator, look, start=start, budget=budget, max_scan=self.max_scan
+        )
+        _require_a_batch(len(selection.kept), site, f"round {index}", len(selection))
+        rows = selection.kept.rows
+        targets = look(rows[:0]).target_features
+        statistics: dict[str, float | str] = {
+            **selection_statistics(selection, num_targets=len(targets)),
+            "status": status,
+            "target_drift": drift(site.initial_targets, targets),
+            "overlap_with_curated_before_training": jaccard(rows, site.curated),
+        }
+        if previous:
+            statistics["overlap_with_previous_round"] = jaccard(rows, previous.rows)
+        state = RoundState(index=index, position=position, rows=rows)
+        return Round(
+            state=state,
+            batches=_shuffled_batches(state, site),
+            selection=selection,
+            statistics=statistics,
+        )
+
+
+def scan(
+    site: Site,
+    curator: Curator,
+    look: Callable[[Rows], Candidates],
+    *,
+    start: int,
+    budget: int,
+    max_scan: int,
+) -> tuple[Selection, int, str]:
+    """Go through the pool from `start` until `budget` pairs are kept.
+
+    No pair is looked at twice: where a shuffled pass ends and the next one begins within one
+    scan, pairs already seen are passed over.
+
+    Returns:
+        The selection over all pairs that were looked at, cut after the last one the budget
+        allows; where the traversal stands; and why it stopped: `filled`, `pool_exhausted` or
+        `scan_limit`.
+    """
+    seen = np.zeros(site.num_pairs, dtype=bool)
+    block_size = curator.block_size or site.batch_size
+    parts: list[Selection] = []
+    num_kept, num_scanned, position = 0, 0, start
+    status = "pool_exhausted"
+    while num_scanned < site.num_pairs:
+        if num_kept >= budget:
+            status = "filled"
+            break
+        if num_scanned >= max_scan:
+            status = "scan_limit"
+            break
+        block = traversal_block(site.num_pairs, position, block_size, seed=site.seed)
+        position += len(block)
+        block = block[~seen[block]]
+        if not len(block):
+            continue
+        seen[block] = True
+        num_scanned += len(block)
+        parts.append(curator.select(look(block)))
+        num_kept += int(parts[-1].keep.sum())
+    status = "filled" if num_kept >= budget else status
+    return _cut_to_budget(concatenate(parts), budget), position, status
+
+
+def traversal_block(num_pairs: int, position: int, size: int, *, seed: int) -> Rows:
+    """Give the next rows of the pool's endless traversal; a block never spans two passes."""
+    number, offset = divmod(position, num_pairs)
+    return _order_of_pass(num_pairs, number, seed)[offset : offset + size]
+
+
+@lru_cache(maxsize=1)
+def _order_of_pass(num_pairs: int, number: int, seed: int) -> Rows:
+    return np.random.default_rng([seed, number, 0]).permutation(num_pairs)
+
+
+def _cut_to_budget(selection: Selection, budget: int) -> Selection:
+    within = np.cumsum(selection.keep) <= budget
+    return selection[np.flatnonzero(within | ~selection.keep)]
+
+
+def _sample(site: Site, index: int, size: int) -> Rows:
+    draw = np.random.default_rng([site.seed, index, 1])
+    return np.sort(draw.choice(site.num_pairs, size=min(size, site.num_pairs), replace=False))
+
+
+def _shuffled_batches(state: RoundState, site: Site) -> list[Rows]:
+    order = np.random.default_rng([site.seed, state.index, 2]).permutation(len(state.rows))
+    rows = state.rows[order]
+    full = len(rows) // site.batch_size * site.batch_size
+    return list(rows[:full].reshape(-1, site.batch_size))
+
+
+def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+    if num_kept < site.batch_size:
+        raise CurationError(
+            f"{what} kept {num_kept} of {num_candidates} candidates, fewer than one batch of "
+            f"{site.batch_size}; lower the curator's threshold, raise its min_keep_fraction or "
+            f"keep_fraction, or lower training.batch_size"
+        )

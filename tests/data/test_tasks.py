@@ -1,0 +1,152 @@
+import pytest
+
+from tests.fakes import distinct_picture, pair_members, write_tar
+from vl_pipeline.data.tasks import (
+    ClassificationTask,
+    RetrievalTask,
+    Tasks,
+    read_target_texts,
+    read_task,
+)
+from vl_pipeline.errors import ShardError
+
+
+def classified(key: str, label: str, number: int) -> list[tuple[str, bytes]]:
+    return [(f"{key}.webp", distinct_picture(number, kind="WEBP")), (f"{key}.cls", label.encode())]
+
+
+def write_classification(folder, *shards, names: str = "dog\ncat\n"):
+    folder.mkdir(parents=True)
+    (folder / "classnames.txt").write_text(names)
+    (folder / "zeroshot_classification_templates.txt").write_text("a photo of a {c}\n{c}\n\n")
+    for number, samples in enumerate(shards):
+        write_tar(folder / "test" / f"{number}.tar", *samples)
+    return folder
+
+
+def test_classification_task_is_read_with_its_labels(tmp_path):
+    folder = write_classification(
+        tmp_path / "pets", [classified("s0", "1", 0), classified("s1", "0\n", 1)]
+    )
+
+    task = read_task(folder, split="test")
+
+    assert isinstance(task, ClassificationTask)
+    assert task.name == "pets"
+    assert task.class_names == ["dog", "cat"]
+    assert task.templates == ["a photo of a {c}", "{c}"]
+    assert task.labels.tolist() == [1, 0]
+    assert [distinct_picture(0, kind="WEBP"), distinct_picture(1, kind="WEBP")] == task.images
+
+
+def test_shards_are_read_in_the_order_of_their_numbers(tmp_path):
+    shards = [[classified(f"s{n}", str(n % 2), n)] for n in range(11)]
+    folder = write_classification(tmp_path / "pets", *shards)  # 10.tar comes after 2.tar
+
+    task = read_task(folder, split="test")
+
+    assert [n % 2 for n in range(11)] == task.labels.tolist()
+    assert distinct_picture(10, kind="WEBP") == task.images[10]
+
+
+def test_retrieval_task_is_read_with_all_captions_of_an_image(tmp_path):
+    folder = tmp_path / "flickr"
+    parts = [
+        pair_members("s0", caption="a dog\na small dog\n", image=distinct_picture(0)),
+        pair_members("s1", caption="a cat", image=distinct_picture(1)),
+    ]
+    write_tar(folder / "test" / "0.tar", *parts)
+    (folder / "dataset_type.txt").write_text("retrieval\n")
+
+    task = read_task(folder, split="test")
+
+    assert isinstance(task, RetrievalTask)
+    assert task.captions == [["a dog", "a small dog"], ["a cat"]]
+    assert [distinct_picture(0), distinct_picture(1)] == task.images
+
+
+def test_target_texts_are_the_class_names_of_all_tasks_each_once(tmp_path):
+    write_classification(tmp_path / "pets", names="dog\ncat\n")
+    write_classification(tmp_path / "zoo", names="giraffe\ncat\n")
+    tasks = Tasks(folder=str(tmp_path), curate_for=("zoo", "pets"), evaluate_on=("pets",))
+
+    assert read_target_texts(tasks) == ["giraffe", "cat", "dog"]
+
+
+def test_task_that_is_not_there_is_named(tmp_path):
+    tasks = Tasks(folder=str(tmp_path), curate_for=("zoo",), evaluate_on=("zoo",))
+
+    with pytest.raises(ShardError, match=r"zoo/classnames\.txt does not exist"):
+        read_target_texts(tasks)
+
+
+def test_empty_list_of_classes_is_refused(tmp_path):
+    folder = write_classification(tmp_path / "pets", [classified("s0", "0", 0)], names="\n")
+
+    with pytest.raises(ShardError, match="is empty"):
+        read_task(folder, split="test")
+
+
+def test_split_without_shards_is_refused(tmp_path):
+    folder = write_classification(tmp_path / "pets", [classified("s0", "0", 0)])
+
+    with pytest.raises(ShardError, match=r"holds no \.tar"):
+        read_task(folder, split="val")
+
+
+@pytest.mark.parametrize("label", ["2", "-1"])
+def test_label_without_a_name_is_refused(tmp_path, label):
+    folder = write_classification(tmp_path / "pets", [classified("s0", label, 0)])
+
+    with pytest.raises(ShardError, match="has no name"):
+        read_task(folder, split="test")
+
+
+@pytest.mark.xfail(strict=True, reason="int() raises a bare ValueError")
+def test_label_that_is_no_number_is_refused(tmp_path):
+    folder = write_classification(tmp_path / "pets", [classified("s0", "dog", 0)])
+
+    with pytest.raises(ShardError):
+        read_task(folder, split="test")
+
+
+@pytest.mark.xfail(strict=True, reason="labels.min() of no labels raises a bare ValueError")
+def test_split_of_empty_shards_is_refused(tmp_path):
+    folder = write_classification(tmp_path / "pets", [])
+
+    with pytest.raises(ShardError):
+        read_task(folder, split="test")
+
+
+def test_sample_without_a_label_is_refused(tmp_path):
+    folder = write_classification(
+        tmp_path / "pets", [[("s0.webp", distinct_picture(0, kind="WEBP"))]]
+    )
+
+    with pytest.raises(ShardError, match=r"but no \.cls"):
+        read_task(folder, split="test")
+
+
+def test_sample_without_an_image_is_refused(tmp_path):
+    folder = write_classification(tmp_path / "pets", [[("s0.cls", b"0")]])
+
+    with pytest.raises(ShardError, match="but no image"):
+        read_task(folder, split="test")
+
+
+def test_broken_shard_is_refused_because_evaluation_needs_the_whole_task(tmp_path):
+    folder = write_classification(tmp_path / "pets", [classified("s0", "0", 0)])
+    path = folder / "test" / "0.tar"
+    path.write_bytes(path.read_bytes()[:700])
+
+    with pytest.raises(ShardError, match="evaluation needs the whole task"):
+        read_task(folder, split="test")
+
+
+@pytest.mark.xfail(strict=True, reason="repeated keys of a task are passed over without a word")
+def test_key_that_comes_again_is_refused_because_evaluation_needs_the_whole_task(tmp_path):
+    samples = [classified("s0", "0", 0), classified("s1", "0", 1), classified("s0", "1", 2)]
+    folder = write_classification(tmp_path / "pets", samples)
+
+    with pytest.raises(ShardError):
+        read_task(folder, split="test")

@@ -1,0 +1,144 @@
+import math
+
+import open_clip
+import pytest
+import torch
+
+from tests.reference import contrastive as reference
+from vl_pipeline.objectives.contrastive import ImageToText, Symmetric, image_to_text, symmetric
+from vl_pipeline.objectives.objective import Step
+
+
+def step_of(images: torch.Tensor, texts: torch.Tensor, *, temperature: float = 0.1) -> Step:
+    return Step(
+        image_embeddings=images[None],
+        text_embeddings=texts,
+        temperature=torch.tensor(temperature),
+        rows=torch.arange(len(texts)),
+    )
+
+
+def noise(seed: int, n: int = 6, d: int = 5) -> torch.Tensor:
+    return 3 * torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("term", [ImageToText(), Symmetric()])
+def test_uninformative_embeddings_cost_log_n(term):
+    alike = torch.ones(8, 3)
+
+    assert math.log(8) == pytest.approx(term(step_of(alike, alike)).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("term", [ImageToText(), Symmetric()])
+def test_perfect_batch_costs_less_than_a_hundredth(term):
+    # a softmax before the cross entropy could not get below log(1 + 31 / e) = 2.5
+    pairs = 7 * torch.eye(32)
+
+    assert term(step_of(pairs, pairs, temperature=0.01)).item() < 0.01
+
+
+@pytest.mark.parametrize("term", [ImageToText(), Symmetric()])
+def test_length_of_an_embedding_does_not_matter(term):
+    images, texts = noise(0), noise(1)
+    lengths = torch.tensor([0.1, 1, 2, 3, 4, 5])[:, None]
+
+    longer = term(step_of(images * lengths, texts / lengths))
+
+    assert term(step_of(images, texts)).item() == pytest.approx(longer.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("term", [ImageToText(), Symmetric()])
+def test_order_of_pairs_does_not_matter(term):
+    images, texts = noise(0), noise(1)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+
+    shuffled = term(step_of(images[order], texts[order]))
+
+    assert term(step_of(images, texts)).item() == pytest.approx(shuffled.item(), rel=1e-5)
+
+
+def test_swapping_modalities_leaves_the_symmetric_loss_unchanged():
+    images, texts = noise(0), noise(1)
+
+    swapped = Symmetric()(step_of(texts, images))
+
+    assert Symmetric()(step_of(images, texts)).item() == pytest.approx(swapped.item(), rel=1e-6)
+
+
+def test_swapping_modalities_changes_the_loss_in_one_direction():
+    images, texts = noise(0), noise(1)
+
+    difference = ImageToText()(step_of(images, texts)) - ImageToText()(step_of(texts, images))
+
+    assert abs(difference.item()) > 0.01
+
+
+def test_image_to_text_is_a_choice_among_texts():
+    images, texts = noise(0), noise(1)
+    unit_images, unit_texts = (torch.nn.functional.normalize(x, dim=-1) for x in (images, texts))
+
+    loss = ImageToText()(step_of(images, texts))
+
+    expected = reference.info_nce(unit_images.tolist(), unit_texts.tolist(), temperature=0.1)
+    assert expected == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_symmetric_loss_and_its_gradients_are_open_clips():
+    images, texts = noise(0).requires_grad_(), noise(1).requires_grad_()
+    temperature = torch.tensor(0.1, requires_grad=True)
+    step = Step(
+        image_embeddings=images[None],
+        text_embeddings=texts,
+        temperature=temperature,
+        rows=torch.arange(6),
+    )
+    inputs = (images, texts, temperature)
+
+    ours = Symmetric()(step)
+    theirs = open_clip.ClipLoss()(
+        torch.nn.functional.normalize(images, dim=-1),
+        torch.nn.functional.normalize(texts, dim=-1),
+        1 / temperature,
+    )
+
+    assert theirs.item() == pytest.approx(ours.item(), rel=1e-6)
+    for expected, found in zip(
+        torch.autograd.grad(theirs, inputs), torch.autograd.grad(ours, inputs), strict=True
+    ):
+        assert torch.allclose(expected, found, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_reaches_images_texts_and_temperature():
+    inputs = [noise(0, 4, 3).double(), noise(1, 4, 3).double()]
+    images, texts = (tensor.requires_grad_() for tensor in inputs)
+    temperature = torch.tensor(0.5, requires_grad=True)
+
+    Symmetric()(
+        Step(
+            image_embeddings=images[None],
+            text_embeddings=texts,
+            temperature=temperature,
+            rows=torch.arange(4),
+        )
+    ).backward()
+
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in (images, texts, temperature))
+
+
+def test_embeddings_of_half_precision_are_compared_in_full():
+    images, texts = noise(0), noise(1)
+
+    loss = Symmetric()(step_of(images.bfloat16(), texts.bfloat16(), temperature=0.01))
+
+    assert torch.float32 == loss.dtype
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"), [(image_to_text(), "image_to_text"), (symmetric(), "contrastive")]
+)
+def test_objective_reports_its_one_term(objective, name):
+    total, report = objective(step_of(noise(0), noise(1)))
+
+    assert {f"loss_{name}", "loss_total"} == set(report)
+    assert total.item() == report[f"loss_{name}"].item() == report["loss_total"].item()
+    assert objective.needs.image_views == 1

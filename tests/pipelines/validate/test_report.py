@@ -1,0 +1,243 @@
+import re
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pytest
+
+from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
+from vl_pipeline.data.shards import PAIR_SCHEMA
+from vl_pipeline.pipelines.validate.contract import ContractResult, Outcome
+from vl_pipeline.pipelines.validate.report import render_report
+
+HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(1)>\u202e\x00 & \'</td></table>'
+
+
+def pool_of(captions: list[str]) -> pa.Table:
+    rows = [
+        {
+            "uid": f"{n:032x}",
+            "shard": "000.tar",
+            "key": f"{n:05}",
+            "image_offset": 512 * (n + 1),
+            "image_bytes": 400,
+            "image_hash": f"{1000 + n:032x}",
+            "width": 64,
+            "height": 48,
+            "caption": caption,
+            "url": None,
+        }
+        for n, caption in enumerate(captions)
+    ]
+    return pa.Table.from_pylist(rows, schema=PAIR_SCHEMA)
+
+
+def rejections(stage: str, rule: str, count: int, value: str = "8") -> pa.Table:
+    return ledger_of(
+        stage,
+        [
+            Rejection(shard="000.tar", key=f"{rule}-{n}", rule=rule, value=value, limit=">= 32")
+            for n in range(count)
+        ],
+    )
+
+
+def outcome(*, success: bool, observed: str = "all 3", error: str | None = None) -> Outcome:
+    return Outcome(
+        table="pairs",
+        column="uid",
+        expectation="expect_column_values_to_be_unique",
+        expected="each once in the pool",
+        observed=observed,
+        unexpected_count=0 if success else 2,
+        success=success,
+        error=error,
+        next_step="run ingest again",
+    )
+
+
+HOLDS = ContractResult(expectations=[outcome(success=True)])
+BREAKS = ContractResult(expectations=[outcome(success=False, observed="2 of 3 in breach")])
+POOL = pool_of(["a cat", "a cat", "a dog"])
+NOTHING = LEDGER_SCHEMA.empty_table()
+LEDGER = pa.concat_tables(
+    [
+        rejections("ingest", "failed_to_download", 2),
+        rejections("ingest", "empty_caption", 7),
+        rejections("validate", "image_too_small", 4),
+    ]
+)
+
+
+def render(result: ContractResult = HOLDS, pool: pa.Table = POOL, ledger: pa.Table = LEDGER) -> str:
+    num_listed = pool.num_rows + ledger.num_rows
+    return render_report(result, pool=pool, ledger=ledger, num_listed=num_listed)
+
+
+def texts_of_rows(page: str) -> list[str]:
+    rows = re.findall(r"<tr>(.*?)</tr>", page, flags=re.DOTALL)
+    return [re.sub(r"<[^>]*>", " ", row).strip() for row in rows]
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+
+def tags_of(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    return tags
+
+
+def test_equal_input_gives_equal_bytes():
+    assert render(BREAKS) == render(BREAKS)
+
+
+def test_the_page_says_at_the_top_that_a_whole_pool_keeps_its_contract():
+    page = render(HOLDS)
+
+    assert "The pool keeps its contract" in page
+    assert "breaks" not in page
+
+
+def test_the_page_says_at_the_top_what_failed_and_what_to_do():
+    page = render(BREAKS)
+
+    top = page[: page.index("Accounts")]
+    assert "The pool breaks its contract" in top
+    assert "pairs.uid: expected each once in the pool; found 2 of 3 in breach" in top
+    assert "run ingest again" in top
+
+
+def test_an_expectation_that_could_not_be_checked_shows_its_error():
+    result = ContractResult(expectations=[outcome(success=False, error="no such column")])
+
+    assert "error: no such column" in render(result)
+
+
+def test_the_accounts_add_up_by_stage_and_rule():
+    rows = texts_of_rows(render())
+
+    accounts = [row.split()[:3] for row in rows if "Examples" in row]
+    assert accounts == [
+        ["ingest", "empty_caption", "7"],
+        ["ingest", "failed_to_download", "2"],
+        ["validate", "image_too_small", "4"],
+    ]
+    assert ["all", "13", "81.25%"] in [row.split() for row in rows]  # 13 of 16 listed
+
+
+def test_accounts_that_do_not_add_up_are_pointed_out():
+    page = render_report(BREAKS, pool=POOL, ledger=LEDGER, num_listed=20)  # 3 + 13 = 16
+
+    assert "does not add up: +4" in page
+    assert "does not add up" not in render()
+
+
+def test_five_examples_at_most_stand_beside_each_rule():
+    page = render()
+
+    assert page.count("empty_caption-") == 5
+    assert page.count("failed_to_download-") == 2
+
+
+def test_repeated_captions_and_images_are_counted_most_frequent_first():
+    pool = pool_of(["a dog", "a dog", "a cat", "a cat", "a cat", "once only"])
+
+    page = render(pool=pool)
+
+    assert page.index("a cat") < page.index("a dog")
+    assert "once only" not in page
+    assert "None occurs twice" in page  # the images
+
+
+def test_ten_repeated_captions_are_shown_and_ties_go_by_name():
+    captions = [f"words {letter}" for letter in "lkjihgfedcba"]
+
+    page = render(pool=pool_of(captions * 2))
+
+    assert re.findall(r"words ([a-l])\b", page) == list("abcdefghij")
+
+
+@pytest.mark.parametrize("where", ["caption", "key", "shard"])
+def test_hostile_text_of_the_pool_reaches_the_page_escaped(where):
+    pool = pool_of(["a cat", "a cat"])
+    column = pool.column_names.index(where)
+    hostile = pool.set_column(column, where, pa.array([HOSTILE, HOSTILE]))
+
+    page, harmless = tags_of(render(pool=hostile)), tags_of(render(pool=pool))
+
+    assert page.opened == harmless.opened
+    assert page.attributes == harmless.attributes
+    assert "&lt;script&gt;alert(&quot;1&quot;)" in render(pool=hostile)
+
+
+@pytest.mark.parametrize("where", ["stage", "rule", "shard", "key", "value", "limit"])
+def test_hostile_text_of_the_ledger_reaches_the_page_escaped(where):
+    column = LEDGER_SCHEMA.names.index(where)
+    ledger = rejections("ingest", "failed_to_download", 1)
+    hostile = ledger.set_column(column, where, pa.array([HOSTILE]))
+
+    page, harmless = tags_of(render(ledger=hostile)), tags_of(render(ledger=ledger))
+
+    assert page.opened == harmless.opened
+    assert page.attributes == harmless.attributes
+
+
+def test_hostile_text_in_an_outcome_reaches_the_page_escaped():
+    hostile = ContractResult(expectations=[outcome(success=False, observed=HOSTILE)])
+
+    assert tags_of(render(hostile)).opened == tags_of(render(BREAKS)).opened
+
+
+def test_the_page_loads_nothing_and_runs_nothing():
+    page = render(BREAKS)
+
+    assert not {"script", "link", "img", "iframe", "a"} & set(tags_of(page).opened)
+    assert not {"src", "href", "onload"} & tags_of(page).attributes
+    assert "default-src 'none'" in page
+    assert "url(" not in page
+
+
+def test_long_captions_are_cut():
+    assert "x" * 201 not in render(pool=pool_of(["x" * 5000, "x" * 5000]))
+
+
+def test_an_empty_pool_with_an_empty_ledger_still_has_a_page():
+    page = render(BREAKS, pool=PAIR_SCHEMA.empty_table(), ledger=NOTHING)
+
+    assert "Nothing was turned away" in page
+    assert "<svg" not in page
+
+
+@pytest.mark.parametrize("name", ["width", "caption", "image_hash", "shard"])
+def test_a_pool_that_lacks_a_column_still_has_a_page(name):
+    assert "The pool breaks its contract" in render(BREAKS, pool=POOL.drop_columns([name]))
+
+
+def test_a_column_of_another_type_is_left_out_of_the_page():
+    widths = pa.array(["wide", "wider", "widest"])
+    pool = POOL.set_column(POOL.column_names.index("width"), "width", widths)
+
+    assert render(BREAKS, pool=pool).count("<svg") == 1  # the caption's length alone
+
+
+def test_one_pair_gives_one_bar_in_each_histogram():
+    page = render(pool=pool_of(["a cat"]))
+
+    assert page.count("<svg") == 3
+    assert page.count("<rect") == 3
+
+
+def test_a_histogram_draws_up_to_the_99th_percentile_and_counts_the_rest():
+    captions = ["x" * n for n in range(1, 100)] + ["x" * 5000]
+
+    page = render(pool=pool_of(captions))
+
+    assert "from 1 to 5000; 1 beyond 99 not drawn" in page
