@@ -8,6 +8,7 @@ nodes import, directly or not. A test holds the committed file against this.
 """
 
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,6 +20,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vl_pipeline.data.paths import WatchedByDvc
+from vl_pipeline.datasets.files import dataset_named
 
 PACKAGE = "vl_pipeline"
 
@@ -29,7 +31,7 @@ def write_dvc_yaml(project: Path) -> str:
     from kedro.framework.project import pipelines
 
     with KedroSession.create(project_path=project, env="base") as session:
-        catalog = session.load_context().catalog
+        catalog = session.load_context().catalog  # pyright: ignore[reportAttributeAccessIssue]
     files = _parameter_files(project)
     stages: dict[str, Any] = {}
     plots: list[dict[str, Any]] = []
@@ -103,12 +105,12 @@ def _plot(name: str, path: str, axes: dict[str, str]) -> dict[str, Any]:
 
 
 def _path(catalog: CatalogProtocol, name: str, project: Path) -> str:
-    path = Path(catalog.get(name).path)
+    path = dataset_named(catalog, name).path
     return str(path.relative_to(project) if path.is_absolute() else path)
 
 
 def _dvc(catalog: CatalogProtocol, name: str) -> Any:
-    return catalog.get(name).metadata.get("dvc")
+    return dataset_named(catalog, name).metadata.get("dvc")
 
 
 def _watched_folders(pipeline: Pipeline) -> set[str]:
@@ -125,11 +127,16 @@ def _watched_folders(pipeline: Pipeline) -> set[str]:
 
 def _annotated_inputs(node: Node) -> list[tuple[str, Any]]:
     hints = get_type_hints(node.func)
-    bound = node._inputs
-    if isinstance(bound, dict):
-        return [(dataset, hints.get(argument)) for argument, dataset in bound.items()]
-    arguments = [name for name in hints if name != "return"]
-    return list(zip(bound, [hints[name] for name in arguments], strict=True))
+    bound = signature(node.func).bind(*_positional(node), **_named(node))
+    return [(dataset, hints.get(argument)) for argument, dataset in bound.arguments.items()]
+
+
+def _positional(node: Node) -> list[str]:
+    return [] if isinstance(node._inputs, dict) else node.inputs
+
+
+def _named(node: Node) -> dict[str, str]:
+    return node._inputs if isinstance(node._inputs, dict) else {}
 
 
 def _code(pipeline: Pipeline, project: Path) -> set[str]:

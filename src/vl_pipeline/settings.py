@@ -9,4 +9,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*"]},
 }

@@ -144,7 +144,6 @@ def test_curve_falls_as_the_threshold_rises():
     assert kept_against_threshold(score, [0, 0.3, 0.5, 0.6, 1]) == [1.0, 0.75, 0.25, 0.25, 0.0]
 
 
-@pytest.mark.xfail(strict=True, reason="compared in float64 here and in float32 by the curator")
 def test_curve_agrees_with_the_curator_where_a_score_lies_on_the_threshold():
     score = np.array([0.55], dtype=np.float32)  # 0.55000001 in full
 

@@ -8,7 +8,7 @@ import pytest
 from vl_pipeline.data.atomic import atomic_file, atomic_folder, write_json, write_table
 
 
-class WriterFailed(Exception):
+class WriterError(Exception):
     pass
 
 
@@ -31,13 +31,25 @@ def test_file_is_not_seen_before_the_writer_has_finished(tmp_path):
     assert not seen_while_writing
 
 
+def test_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+
+    with path.open() as reader:
+        with atomic_file(path) as temporary:
+            temporary.write_text("new")
+        read = reader.read()
+
+    assert read == "old"
+
+
 def test_writer_that_raises_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "note.txt"
     path.write_text("old")
 
-    with pytest.raises(WriterFailed), atomic_file(path) as temporary:
+    with pytest.raises(WriterError), atomic_file(path) as temporary:
         temporary.write_text("half of the n")
-        raise WriterFailed
+        raise WriterError
 
     assert [path] == list(tmp_path.iterdir())
     assert path.read_text() == "old"
@@ -60,9 +72,9 @@ def test_writer_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path):
     folder.mkdir()
     (folder / "old").write_text("old")
 
-    with pytest.raises(WriterFailed), atomic_folder(folder) as temporary:
+    with pytest.raises(WriterError), atomic_folder(folder) as temporary:
         (temporary / "new").write_text("new")
-        raise WriterFailed
+        raise WriterError
 
     assert [folder] == list(tmp_path.iterdir())
     assert [folder / "old"] == list(folder.iterdir())

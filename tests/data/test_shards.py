@@ -127,16 +127,21 @@ def test_rows_of_the_side_table_that_the_archive_lacks_go_to_the_ledger(tmp_path
             ("0", "success", None),
             ("1", "success", None),
             ("2", "failed_to_download", "HTTP Error 404"),
+            ("3", "failed_to_resize", "cannot identify image"),
+            ("4", "caught_fire", "?"),
         ],
     )
 
     index = index_shard(path, "0.tar", MAX_PIXELS)
 
-    assert [
-        (row["key"], row["rule"], row["value"]) for row in index.ledger.to_pylist()
-    ] == [("1", "lost_from_shard", "None"), ("2", "failed_to_download", "HTTP Error 404")]
+    assert [(row["key"], row["rule"], row["value"]) for row in index.ledger.to_pylist()] == [
+        ("1", "lost_from_shard", "success: None"),
+        ("2", "failed_to_download", "failed_to_download: HTTP Error 404"),
+        ("3", "failed_to_resize", "failed_to_resize: cannot identify image"),
+        ("4", "failed_otherwise", "caught_fire: ?"),
+    ]
     assert index.pairs.num_rows == 1
-    assert index.num_listed == 3
+    assert index.num_listed == 5
 
 
 def test_pair_that_is_in_the_archive_is_not_charged_twice(tmp_path):

@@ -33,9 +33,11 @@ def test_tokens_are_the_tokenizers_without_its_padding():
 def test_padded_gathers_rows_in_the_order_asked_for_up_to_the_longest_of_them():
     tokens = tokenize(["12", "", "121"], padded_by_words)
 
-    assert tokens.padded(
-        np.array([1, 0, 1])
-    ).tolist() == [[98, 99, 0, 0], [98, 1, 2, 99], [98, 99, 0, 0]]
+    assert tokens.padded(np.array([1, 0, 1])).tolist() == [
+        [98, 99, 0, 0],
+        [98, 1, 2, 99],
+        [98, 99, 0, 0],
+    ]
 
 
 def test_padded_rows_are_clips_own_rows_trimmed(clip_tokenizer):

@@ -100,9 +100,10 @@ def test_frozen_part_of_a_trunk_keeps_its_batch_statistics(resnet):
 
 
 def test_frozen_trunk_stays_in_evaluation_mode_through_a_look_at_the_data(resnet):
-    resnet.freeze(["image_tower.trunk"])
-
     resnet.train()
+    resnet.freeze(["image_tower.trunk"])
+    assert not resnet.image_tower.trunk.training
+
     resnet.eval()
     resnet.train()
 

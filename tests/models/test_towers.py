@@ -10,6 +10,7 @@ from tests.fakes import fake_tokens, pixels_of
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.towers import (
+    CONFIG_FOLDER,
     DualEncoderConfig,
     ImageNormalization,
     _split_image_tower,
@@ -24,6 +25,7 @@ TEXTS = ["a dog", "", "a photo of a very small giraffe that runs, and runs!"]
 
 def theirs_and_ours(name: str):
     """open_clip's model and its towers taken apart, with equal weights."""
+    open_clip.add_model_config(CONFIG_FOLDER)
     torch.manual_seed(0)
     theirs = open_clip.create_model(name, force_custom_text=True).eval()
     taken = copy.deepcopy(theirs)

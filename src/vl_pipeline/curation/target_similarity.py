@@ -103,4 +103,4 @@ def max_similarity(
         value = similarity[np.arange(len(features)), place]
         better = value > best
         best[better], nearest[better] = value[better], start + place[better]
-    return best, nearest
+    return best.clip(-1, 1), nearest  # rounding can leave a product of unit vectors above 1

@@ -51,7 +51,7 @@ def _decode_jpeg(data: bytes, *, min_side_px: int | None, max_pixels: int) -> np
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return _decode_with_pillow(data, max_pixels=max_pixels)
-    _refuse_bomb(width, height, max_pixels)
+    _refuse_bomb(int(width), int(height), max_pixels)
     if colorspace in ("CMYK", "YCCK"):
         return _decode_with_pillow(data, max_pixels=max_pixels)
     smallest = min_side_px or 0
@@ -65,7 +65,7 @@ def _decode_jpeg(data: bytes, *, min_side_px: int | None, max_pixels: int) -> np
 
 def _decode_with_pillow(data: bytes, *, max_pixels: int) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
-        _refuse_bomb(*image.size, max_pixels)
+        _refuse_bomb(image.width, image.height, max_pixels)
         return np.asarray(image.convert("RGB"))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, CatalogProtocol
 
 from vl_pipeline.data.atomic import atomic_file, write_json, write_table
 
@@ -27,6 +27,18 @@ class PathDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path)}
+
+
+def dataset_named(catalog: CatalogProtocol, name: str) -> PathDataset[Any, Any]:
+    """Look up a data set that the catalog, or one of its patterns, declares.
+
+    Raises:
+        KeyError: If it is not declared, or is of another project's type.
+    """
+    dataset = catalog.get(name)
+    if not isinstance(dataset, PathDataset):
+        raise KeyError(f"'{name}' is not declared in conf/base/catalog_*.yml")
+    return dataset
 
 
 class TableDataset(PathDataset[pa.Table, pa.Table]):

@@ -36,8 +36,8 @@ class Embeddings:
     encoder_digest: str
 
     def captions_of(self, rows: np.ndarray) -> Float32[np.ndarray, "n width"]:
-        """Gather captions' features in float32."""
-        return self.captions[rows].astype(np.float32)
+        """Gather captions' features in float32, at unit length again after float16's rounding."""
+        return _unit(self.captions[rows])
 
 
 def fill_embeddings(folder: Path, embeddings: Embeddings, *, pool: pa.Table) -> None:
@@ -66,10 +66,15 @@ def read_embeddings(folder: Path, *, pool: pa.Table) -> Embeddings:
         )
     return Embeddings(
         captions=np.load(folder / "captions.npy", mmap_mode="r"),
-        targets=np.load(folder / "targets.npy").astype(np.float32),
+        targets=_unit(np.load(folder / "targets.npy")),
         target_texts=about["target_texts"],
         encoder_digest=about["encoder_digest"],
     )
+
+
+def _unit(features: np.ndarray) -> Float32[np.ndarray, "n width"]:
+    wide = features.astype(np.float32)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True).clip(min=1e-12)
 
 
 def _bytes_of(pool: pa.Table) -> np.ndarray:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,11 +149,11 @@ class RunLog:
 
         from vl_pipeline.curation.manifest import digest_of_manifest
 
-        dataset = MetaDataset(
-            source=resolve_dataset_source(str(path)),
-            name=spec["name"],
-            digest=digest_of_manifest(pq.read_table(path)),
-        )
+        with warnings.catch_warnings():  # MLflow finds the same source twice and says so
+            warnings.simplefilter("ignore", UserWarning)
+            source = resolve_dataset_source(str(path))
+        digest = digest_of_manifest(pq.read_table(path))
+        dataset = MetaDataset(source=source, name=spec["name"], digest=digest)
         tags = [InputTag("mlflow.data.context", spec["name"])]
         self._client.log_inputs(
             self.run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)]

@@ -12,7 +12,12 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from vl_pipeline.datasets.files import dataset_named
+
 logger = logging.getLogger(__name__)
+
+REPORTS = ("summary", "truth_report")
+"""Data sets of a method that no node makes: a session that evaluates ends with them."""
 
 
 class SummaryHooks:
@@ -33,44 +38,50 @@ class SummaryHooks:
         for node in pipeline.nodes:
             method, _, stage = node.name.rpartition(".")
             if stage == "evaluate":
-                lines = summarize(method, catalog, truth=self._truth)
+                truth = self._hold_against_truth(method, catalog)
+                catalog.save(f"{method}.truth_report", truth)
+                lines = summarize(method, catalog, truth)
                 catalog.save(f"{method}.summary", "\n".join(lines) + "\n")
                 logger.info("\n%s\n", "\n".join(lines))
 
+    def _hold_against_truth(self, method: str, catalog: CatalogProtocol) -> dict[str, float]:
+        if self._truth is None or not self._truth.exists():
+            return {}
+        trained = catalog.load(f"{method}.trained_pairs")
+        return truth_about(catalog.load("pool"), trained, self._truth)
 
-def summarize(method: str, catalog: CatalogProtocol, *, truth: Path | None) -> list[str]:
-    """Say in Markdown what a method's run did."""
+
+def summarize(method: str, catalog: CatalogProtocol, truth: dict[str, float]) -> list[str]:
+    """Say in Markdown what a method's run did; `truth` is empty where it is not known."""
     validation = catalog.load("validation_summary")
     training = catalog.load(f"{method}.training_report")
-    pairs = catalog.load(f"{method}.trained_pairs")
-    pool = catalog.load("pool")
     return [
         f"# {method}",
         "",
         *_account_lines(validation, training),
-        *(_truth_lines(pool, pairs, truth) if truth is not None and truth.exists() else []),
+        *(_truth_lines(truth) if truth else []),
         "",
         *_metric_lines(catalog.load(f"{method}.metrics")),
         "",
-        f"checkpoint  {catalog.get(f'{method}.checkpoint').path}",
-        f"figures     {catalog.get(f'{method}.curation_figures').path.parent}",
+        f"checkpoint  {_shown(dataset_named(catalog, f'{method}.checkpoint').path)}",
+        f"figures     {_shown(dataset_named(catalog, f'{method}.curation_figures').path.parent)}",
         "compare     make ui    (MLflow on http://127.0.0.1:5000)",
     ]
 
 
-def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float] | None:
+def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float]:
     """Hold the pairs a method trained on against the truth about the pool.
 
     A pair is wanted if its image shows a class of the task and its caption matches the image.
 
     Returns:
         `precision` and `recall` of the distinct pairs trained on, and the pool's
-        `wanted_fraction`; None where the truth is about another pool.
+        `wanted_fraction`; nothing where the truth is about another pool.
     """
     known = pq.read_table(truth, columns=["key", "relevant", "caption_matches_image"])
     places = pc.index_in(pool["key"], value_set=known["key"].combine_chunks())
     if places.null_count:
-        return None
+        return {}
     known = known.take(places)
     wanted = pc.and_(known["relevant"], known["caption_matches_image"]).to_numpy()
     kept = pc.is_in(pool["uid"], value_set=pairs["uid"].combine_chunks()).to_numpy()
@@ -79,6 +90,10 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
         "recall": float(kept[wanted].mean()),
         "wanted_fraction": float(wanted.mean()),
     }
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _account_lines(validation: dict[str, Any], training: dict[str, Any]) -> list[str]:
@@ -91,13 +106,10 @@ def _account_lines(validation: dict[str, Any], training: dict[str, Any]) -> list
     ]
 
 
-def _truth_lines(pool: pa.Table, pairs: pa.Table, truth: Path) -> list[str]:
-    found = truth_about(pool, pairs, truth)
-    if found is None:
-        return []
+def _truth_lines(truth: dict[str, float]) -> list[str]:
     return [
-        f"truth       {found['precision']:.1%} of these show a class of the task and match their "
-        f"caption (pool: {found['wanted_fraction']:.1%}); they are {found['recall']:.1%} of all "
+        f"truth       {truth['precision']:.1%} of these show a class of the task and match their "
+        f"caption (pool: {truth['wanted_fraction']:.1%}); they are {truth['recall']:.1%} of all "
         f"such pairs"
     ]
 

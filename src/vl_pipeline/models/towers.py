@@ -7,7 +7,7 @@ Here each tower becomes `Tower(trunk, projection)`; its output is the same as op
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, MinLen
@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from torch import Tensor, nn
 
+from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -69,7 +70,7 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
     if config.pretrained is None:
         logging.getLogger().addFilter(_without_note_on_random_weights)
     try:
-        model = open_clip.create_model(
+        model: Any = open_clip.create_model(
             config.name, pretrained=config.pretrained, force_custom_text=True
         )
     except (RuntimeError, OSError, ValueError) as error:
@@ -90,7 +91,7 @@ def _without_note_on_random_weights(record: logging.LogRecord) -> bool:
     return "No pretrained weights loaded" not in record.getMessage()
 
 
-def build_tokenizer(name: str):  # noqa: ANN201 - returns data.tokens.Tokenizer
+def build_tokenizer(name: str) -> Tokenizer:
     """Build open_clip's tokenizer for a model, as a function from texts to a numpy array."""
     import open_clip
 
@@ -104,6 +105,8 @@ class ImageNormalization(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std) * 255, persistent=False)
 
@@ -157,8 +160,9 @@ def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[T
     A causal trunk's output at the end token depends on nothing after it, so padding shorter is
     exact; other trunks are padded to their full context.
     """
-    from open_clip.transformer import text_global_pool
+    from open_clip.transformer import TextTransformer, text_global_pool
 
+    assert isinstance(text, TextTransformer)
     if text.attn_mask is None:
         return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))
     length = tokens.shape[1]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -88,7 +89,8 @@ class Objective(nn.Module):
             The weighted sum, and each term's unweighted, detached loss under `loss_<name>`.
         """
         losses = {name: term(step) for name, (_, term) in self._terms.items()}
-        total = sum(weight * losses[name] for name, (weight, _) in self._terms.items())
+        weighted = [weight * losses[name] for name, (weight, _) in self._terms.items()]
+        total = torch.stack(weighted).sum()
         report = {f"loss_{name}": loss.detach() for name, loss in losses.items()}
         return total, report | {"loss_total": total.detach()}
 

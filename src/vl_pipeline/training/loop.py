@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
@@ -136,7 +136,7 @@ class Trainer:
         progress: Progress,
         checkpoints: CheckpointFolder,
         on_round: RoundListener,
-        bar: "tqdm[None]",
+        bar: "tqdm[Any]",
     ) -> None:
         resumed = progress.round is not None and round_.state.index == progress.round.index
         done = progress.num_batches_done if resumed else 0

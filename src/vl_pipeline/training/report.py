@@ -16,7 +16,7 @@ def training_report(trained: Trained, data: TrainingData) -> dict[str, Any]:
     """Describe a training: its length, its last losses, and how many pairs it met."""
     last = trained.progress.history[-1]
     rounds = trained.progress.rounds
-    shares = [record["keep_fraction"] for record in rounds]
+    shares = [float(record["keep_fraction"]) for record in rounds]
     return {
         "pairs_seen": last["pairs_seen"],
         "num_steps": last["step"],

@@ -8,9 +8,9 @@ dropout is the only difference between the two, so nothing but the captions is n
 Source: Gao, Yao, Chen, SimCSE (arXiv 2104.08821), section 3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,10 @@ def _batches(lengths: np.ndarray, simcse: SimCse) -> Iterator[np.ndarray]:
 @contextmanager
 def _dropout_in(trunk: nn.Module, chance: float) -> Iterator[None]:
     """open_clip's text transformers have no dropout; this adds it where BERT has it."""
-    blocks = trunk.transformer.resblocks
+    from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+
+    assert isinstance(trunk, TextTransformer)
+    blocks = cast(Iterable[ResidualAttentionBlock], trunk.transformer.resblocks)
     places = [trunk.token_embedding, *(m for b in blocks for m in (b.ls_1, b.ls_2))]
 
     def drop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -1,0 +1,94 @@
+"""The configuration: nothing unused, nothing undeclared, and wrong values stop before any node."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.projects import ROOT, copy_project, run
+from vl_pipeline.hooks.summary import REPORTS
+from vl_pipeline.pipeline_registry import register_pipelines
+
+BASE = ROOT / "conf/base"
+READ_BY_HOOKS = {"report"}
+
+
+def test_every_parameter_is_an_input_of_a_node() -> None:
+    used = {n[7:].split(".")[0] for p in register_pipelines().values() for n in p.inputs()}
+    methods = {
+        n[7:].split(".")[1]
+        for p in register_pipelines().values()
+        for n in p.inputs()
+        if n.count(".") and n.startswith("params:")
+    }
+
+    declared = {
+        key for file in BASE.glob("parameters*.yml") for key in yaml.safe_load(file.read_text())
+    }
+
+    assert declared - READ_BY_HOOKS == used & declared
+    assert methods == {"curation", "schedule"}
+
+
+def test_every_number_says_where_it_comes_from_or_what_it_is_in() -> None:
+    numbers = [
+        (file.name, line)
+        for file in BASE.glob("parameters*.yml")
+        for line in file.read_text().splitlines()
+        if re.match(r"\s+\w+: [-\d.]", line) and "#" not in line
+    ]
+
+    allowed = {"seed"}
+    assert [n for n in numbers if n[1].split(":")[0].strip() not in allowed] == []
+
+
+def test_every_data_set_of_a_pipeline_is_declared_and_every_declared_one_is_used() -> None:
+    declared = {
+        name for file in BASE.glob("catalog*.yml") for name in yaml.safe_load(file.read_text())
+    }
+    pipelines = register_pipelines()
+    methods = {n for n in pipelines if f"{n}.metrics" in pipelines[n].all_outputs()}
+    used = {n for p in pipelines.values() for n in p.datasets() if not n.startswith("params:")}
+    used |= {f"{method}.{report}" for method in methods for report in REPORTS}
+
+    patterned = {re.sub(r"^\w+\.", "{method}.", name) for name in used}
+
+    assert patterned == declared
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "message"),
+    [
+        ("cit.curation.threshold", 1.4, "less than or equal to 1"),
+        ("cit.curation.treshold", 0.5, "treshold"),
+        ("training.batch_size", 1, "greater than or equal to 2"),
+        ("pair_rules.max_aspect", "wide", "max_aspect"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_run_before_its_first_node_and_names_itself(
+    tmp_path: Path, parameter: str, value: object, message: str
+) -> None:
+    project = copy_project(tmp_path)
+    nested: dict = {}
+    inner = nested
+    *parents, last = parameter.split(".")
+    for part in parents:
+        inner = inner.setdefault(part, {})
+    inner[last] = value
+
+    with pytest.raises(Exception, match="(?s)" + message) as error:
+        run(project, "cit", params=nested)
+
+    assert parents[0] in str(error.value)
+    assert not (project / "data").exists()
+
+
+def test_a_stage_under_dvc_refuses_parameters_that_dvc_cannot_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_project(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "ingest")
+
+    with pytest.raises(ValueError, match=r"pool.max_pixels differ from conf/base"):
+        run(project, "ingest", env="base", params={"pool": {"max_pixels": 5}})

@@ -1,0 +1,159 @@
+"""What each method's pipeline is made of, and what a run of it leaves behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.projects import ROOT, run
+from vl_pipeline.curation.manifest import digest_of_manifest
+from vl_pipeline.data.pool import digest_of_pool
+from vl_pipeline.methods import all_methods
+from vl_pipeline.models.weights import load_model
+from vl_pipeline.pipeline_registry import register_pipelines
+
+METHODS = [method.name for method in all_methods()]
+SHARED_NODES = {"ingest", "validate", "admit", "embed"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_is_the_shared_stages_and_three_of_its_own(method: str) -> None:
+    nodes = {node.name for node in register_pipelines()[method].nodes}
+
+    assert nodes == SHARED_NODES | {f"{method}.{s}" for s in ("curate", "train", "evaluate")}
+
+
+def test_the_baselines_share_every_number_that_is_not_about_choosing_pairs() -> None:
+    pipelines = register_pipelines()
+
+    parameters = {
+        method: {n for n in pipelines[method].inputs() if n.startswith("params:")}
+        for method in METHODS
+    }
+
+    own = {f"params:{m}.{block}" for m in METHODS for block in ("curation", "schedule")}
+    assert len({frozenset(names - own) for names in parameters.values()}) == 1
+
+
+def test_the_ledger_and_the_pool_add_up_to_everything_that_was_listed(
+    finished_project: Path,
+) -> None:
+    summary = _json(finished_project, "validation/summary.json")
+    pool = pq.read_table(finished_project / "data/03_primary/pool.parquet")
+    ledger = pq.read_table(finished_project / "data/03_primary/ledger.parquet")
+
+    assert summary["num_listed"] == 600 == pool.num_rows + ledger.num_rows
+    assert sum(summary["rejected"].values()) == ledger.num_rows
+    assert summary["pool_digest"] == digest_of_pool(pool)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_evaluates_every_task_beside_chance(finished_project: Path, method: str) -> None:
+    metrics = _json(finished_project, f"{method}/metrics.json")
+
+    assert set(metrics) == {"scenes", "other_scenes", "scenes_retrieval"}
+    assert metrics["scenes"]["chance"] == pytest.approx(1 / 16)
+    assert 0 <= metrics["scenes"]["zero_shot_top1"] <= metrics["scenes"]["zero_shot_top5"] <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_checkpoint_names_the_pool_and_the_pairs_it_comes_from(
+    finished_project: Path, method: str
+) -> None:
+    checkpoint = finished_project / "data/06_models" / method
+    lineage = json.loads((checkpoint / "lineage.json").read_text())
+    pool = pq.read_table(finished_project / "data/03_primary/pool.parquet")
+    pairs = _pairs(finished_project, method, "trained_pairs")
+
+    model, _ = load_model(checkpoint, device=torch.device("cpu"))
+
+    assert lineage["method"] == method
+    assert lineage["pool_digest"] == digest_of_pool(pool)
+    assert lineage["trained_pairs_digest"] == digest_of_manifest(pairs)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_the_loss_falls(finished_project: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(finished_project, tmp_path / "longer")
+
+    run(project, "clip", from_nodes=["clip.curate"], params={"training": {"num_steps": 60}})
+
+    losses = [r["loss_total"] for r in _json(project, "clip/history.json")]
+    assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_are_those_that_were_written_down(finished_project: Path, method: str) -> None:
+    """A change that is not meant to change numbers leaves these as they are.
+
+    To write them down anew, copy the list that the failure shows, and say why in the commit.
+    """
+    golden = json.loads((ROOT / "tests/golden/losses.json").read_text())
+
+    losses = [r["loss_total"] for r in _json(finished_project, f"{method}/history.json")]
+
+    assert losses == pytest.approx(golden[method], rel=1e-3)
+
+
+def test_cit_trains_on_what_its_rounds_kept_and_no_pair_twice_in_a_round(
+    finished_project: Path,
+) -> None:
+    rounds = _json(finished_project, "cit/rounds.json")
+    pairs = _pairs(finished_project, "cit", "trained_pairs")
+
+    counts = {c["values"]: c["counts"] for c in pc.value_counts(pairs["round"]).to_pylist()}
+
+    assert counts == {r["round"]: r["num_kept"] for r in rounds}
+    once = pairs.group_by(["round", "uid"]).aggregate([])
+    assert once.num_rows == pairs.num_rows
+
+
+def test_random_keeps_about_its_share_of_the_pool(finished_project: Path) -> None:
+    report = _json(finished_project, "random/curation.json")
+
+    assert report["keep_fraction"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_summary_holds_the_pairs_against_the_truth(finished_project: Path) -> None:
+    truth = _json(finished_project, "cit/truth.json")
+    wanted, kept = _by_hand(finished_project)
+
+    assert truth["precision"] == pytest.approx(len(wanted & kept) / len(kept))
+    assert truth["recall"] == pytest.approx(len(wanted & kept) / len(wanted))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_parameters_make_equal_bytes(finished_project: Path, method: str) -> None:
+    outputs = ("metrics.json", "history.json", "curation.json")
+    reports = finished_project / "data/08_reporting" / method
+    weights = finished_project / "data/06_models" / method / "weights.safetensors"
+    before = [(reports / name).read_bytes() for name in outputs] + [weights.read_bytes()]
+    for file in (finished_project / "data/scratch" / method / "checkpoints").rglob("*.json"):
+        file.unlink()  # without its checkpoints the training starts anew
+
+    run(finished_project, method, from_nodes=[f"{method}.curate"])
+
+    after = [(reports / name).read_bytes() for name in outputs] + [weights.read_bytes()]
+    assert before == after
+
+
+def _by_hand(project: Path) -> tuple[set[str], set[str]]:
+    pool = pq.read_table(project / "data/03_primary/pool.parquet").to_pylist()
+    truth = pq.read_table(project / "data/01_raw/fabricated/truth.parquet").to_pylist()
+    good = {t["key"] for t in truth if t["relevant"] and t["caption_matches_image"]}
+    kept = set(_pairs(project, "cit", "trained_pairs")["uid"].to_pylist())
+    return {pair["uid"] for pair in pool if pair["key"] in good}, kept
+
+
+def _json(project: Path, name: str) -> dict:
+    return json.loads((project / "data/08_reporting" / name).read_text())
+
+
+def _pairs(project: Path, method: str, name: str) -> pa.Table:
+    return pq.read_table(project / "data/05_model_input" / method / f"{name}.parquet")
