@@ -36,7 +36,10 @@ def main() -> None:
 def copy_without(shard: Path, target: Path, leaked: set[str]) -> int:
     """Copy one shard and its side table; give how many pairs were left out."""
     removed: set[str] = set()
-    with tarfile.open(shard) as source, tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as out:
+    with (
+        tarfile.open(shard) as source,
+        tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as out,
+    ):
         for member in source:
             key, _ = split_member_name(member.name)
             if key in leaked:

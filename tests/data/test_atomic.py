@@ -80,7 +80,6 @@ def test_writer_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path):
     assert [folder / "old"] == list(folder.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="atomic_folder deletes the old folder it moved aside")
 def test_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path):
     folder = tmp_path / "tokens"
     folder.mkdir()

@@ -82,7 +82,6 @@ def test_kept_pairs_keep_their_order_and_columns():
     assert pairs.take([0, 2]).equals(kept.combine_chunks())
 
 
-@pytest.mark.xfail(strict=True, reason="the ledger comes rule by rule, its docstring says by pool")
 def test_ledger_is_in_the_order_of_the_pool():
     pairs = pool_table(3, caption=["abcdef", "ab", "abcdefg"])
 

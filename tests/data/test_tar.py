@@ -73,7 +73,6 @@ def test_key_that_comes_again_is_reported_once_and_its_later_members_are_left_ou
     assert path.read_bytes()[first.offset : first.offset + first.num_bytes] == b"first"
 
 
-@pytest.mark.xfail(strict=True, reason="the later of two adjacent equal keys replaces the first")
 def test_key_that_comes_again_at_once_is_reported_too(tmp_path):
     path = write_tar(
         tmp_path / "0.tar",

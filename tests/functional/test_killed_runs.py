@@ -18,10 +18,10 @@ def test_killed_at_any_moment_and_started_again_the_weights_are_the_same(tmp_pat
     project = copy_project(tmp_path / "killed")
     run(project, "fabricate")
     undisturbed = copy_project(tmp_path / "undisturbed")
-    os.rename(project / "data", undisturbed / "data")
+    (project / "data").rename(undisturbed / "data")
     _start(undisturbed).wait(timeout=300)
     (project / "data").mkdir()
-    os.rename(undisturbed / "data/01_raw", project / "data/01_raw")
+    (undisturbed / "data/01_raw").rename(project / "data/01_raw")
 
     draw = random.Random(0)
     for _ in range(NUM_KILLS):

@@ -89,7 +89,6 @@ def test_trunk_that_is_not_frozen_moves_with_its_batch_statistics(resnet):
     assert not torch.equal(before["conv1.0.weight"], after["conv1.0.weight"])
 
 
-@pytest.mark.xfail(strict=True, reason="train() puts parts of a trunk back into training mode")
 def test_frozen_part_of_a_trunk_keeps_its_batch_statistics(resnet):
     resnet.freeze(["image_tower.trunk.layer1"])
     before = state_of(resnet.image_tower.trunk.layer1)

@@ -123,7 +123,6 @@ def test_scan_that_reaches_its_limit_says_so():
     assert 15 == len(selection) == position
 
 
-@pytest.mark.xfail(strict=True, reason="a block is scanned whole though max_scan lies within it")
 @pytest.mark.parametrize("max_scan", [1, 12])
 def test_scan_never_looks_at_more_than_its_limit(max_scan):
     selection, _, _ = scanned(curating_site(), budget=20, max_scan=max_scan)
@@ -131,7 +130,6 @@ def test_scan_never_looks_at_more_than_its_limit(max_scan):
     assert len(selection) <= max_scan
 
 
-@pytest.mark.xfail(strict=True, reason="pairs kept beyond the budget vanish from the selection")
 def test_every_pair_that_was_looked_at_is_accounted_for():
     place = curating_site(passing_every=1)
 
@@ -296,7 +294,6 @@ def test_later_round_that_keeps_less_than_a_batch_is_an_error():
         first_rounds(schedule(max_scan=5), place, 20)
 
 
-@pytest.mark.xfail(strict=True, reason="no pairs at all raise a bare ValueError")
 def test_empty_pool_is_an_error_of_curation():
     place = site(np.zeros((0, 16), dtype=np.float32), TARGETS, curator=curator())
 

@@ -57,7 +57,9 @@ def apply_pair_rules(pairs: pa.Table, rules: PairRules) -> tuple[pa.Table, pa.Ta
         first_broken[finding.breaks.to_numpy(zero_copy_only=False)] = number
     kept = pairs.filter(pa.array(first_broken < 0))
     parts = [_charge(pairs, first_broken == n, finding) for n, finding in enumerate(findings)]
-    return kept, pa.concat_tables([LEDGER_SCHEMA.empty_table(), *parts])
+    ledger = pa.concat_tables([LEDGER_SCHEMA.empty_table(), *parts])
+    rows = np.concatenate([np.flatnonzero(first_broken == n) for n in range(len(findings))])
+    return kept, ledger.take(np.argsort(rows))
 
 
 def _charge(pairs: pa.Table, charged: np.ndarray, finding: Finding) -> pa.Table:

@@ -93,14 +93,14 @@ def list_shards(folder: Path, pattern: str) -> list[Path]:
     """
     found: set[Path] = set()
     for expanded in braceexpand.braceexpand(pattern):
-        matches = glob(str(folder / expanded))
+        matches = glob(expanded, root_dir=folder)
         if not matches:
             raise ShardError(
                 f"no shard matches '{expanded}' in {folder}; set pool.folder and pool.shards "
                 f"(conf/base/parameters_pool.yml), or make the embedded pool with "
                 f"`kedro run --pipelines fabricate`"
             )
-        found.update(Path(match) for match in matches)
+        found.update(folder / match for match in matches)
     return sorted(found)
 
 
@@ -207,7 +207,7 @@ def _read_pair(
         "width": width,
         "height": height,
         "caption": caption,
-        "url": url if isinstance(url, str) else None,
+        "url": url if isinstance(url, str) and not _has_surrogates(url) else None,
     }
 
 

@@ -27,7 +27,7 @@ class TarIndex:
 
     Attributes:
         samples: Key to members; the key is the member's path up to the first dot of its name.
-        repeated_keys: Keys that came again after another sample had begun; the later members
+        repeated_keys: Keys that came again, at once or after other samples; the later members
             are not in `samples`.
         damage: Why reading stopped before the archive's end, or None.
     """
@@ -48,7 +48,7 @@ def index_tar(path: Path) -> TarIndex:
     damage = None
     current = None
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", errors="backslashreplace") as archive:
             for member in archive:
                 if not member.isreg():
                     continue
@@ -56,8 +56,10 @@ def index_tar(path: Path) -> TarIndex:
                     damage = f"'{member.name}' reaches past the end of the file"
                     break
                 key, suffix = split_member_name(member.name)
-                if key != current and key in samples:
+                present = samples.get(key, [])
+                if present and (key != current or any(m.suffix == suffix for m in present)):
                     repeated.append(key)
+                    current = None  # what follows of this key belongs to the repetition
                     continue
                 current = key
                 samples.setdefault(key, []).append(

@@ -87,16 +87,21 @@ def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask
         captions = [_text_of(sample, "txt", folder).splitlines() for sample in samples]
         return RetrievalTask(name=folder.name, images=images, captions=captions)
     class_names = read_class_names(folder)
-    labels = np.array([int(_text_of(sample, "cls", folder)) for sample in samples], dtype=np.int64)
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise ShardError(
-            f"{folder / split}: label {labels.max()} has no name; classnames.txt lists "
-            f"{len(class_names)}, labels count from 0"
-        )
+    labels = np.array([_label_of(sample, folder, len(class_names)) for sample in samples])
     templates = _read_lines(folder / "zeroshot_classification_templates.txt")
     return ClassificationTask(
         name=folder.name, images=images, labels=labels, class_names=class_names, templates=templates
     )
+
+
+def _label_of(sample: dict[str, bytes], folder: Path, num_classes: int) -> int:
+    text = _text_of(sample, "cls", folder).strip()
+    if not text.isdecimal() or int(text) >= num_classes:
+        raise ShardError(
+            f"{folder}: label '{text}' has no name; classnames.txt lists {num_classes}, labels "
+            f"count from 0"
+        )
+    return int(text)
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -118,12 +123,13 @@ def _read_samples(folder: Path) -> list[dict[str, bytes]]:
     samples: list[dict[str, bytes]] = []
     for shard in shards:
         index = index_tar(shard)
-        if index.damage:
-            raise ShardError(
-                f"{shard}: {index.damage}; evaluation needs the whole task, restore it"
-            )
+        damage = index.damage or ", ".join(f"'{key}' comes twice" for key in index.repeated_keys)
+        if damage:
+            raise ShardError(f"{shard}: {damage}; evaluation needs the whole task, restore it")
         data = shard.read_bytes()
         samples += [_members(data, members) for members in index.samples.values()]
+    if not samples:
+        raise ShardError(f"{folder} holds no samples; a split has at least one")
     return samples
 
 

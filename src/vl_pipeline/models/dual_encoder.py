@@ -31,6 +31,7 @@ class DualEncoder(nn.Module):
                 config
             )
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self._frozen_parts: tuple[str, ...] = ()
         self._min_log_temperature = math.log(config.min_temperature)
 
     @property
@@ -66,13 +67,13 @@ class DualEncoder(nn.Module):
                 raise ParameterError(f"the model has no part '{part}' to freeze") from error
             module.requires_grad_(False)
             module.eval()
+            self._frozen_parts += (part,)
 
     def train(self, mode: bool = True) -> "DualEncoder":
         """Switch to training mode, except for frozen parts."""
         super().train(mode)
-        for tower in (self.image_tower, self.text_tower):
-            if mode and not any(p.requires_grad for p in tower.trunk.parameters()):
-                tower.trunk.eval()
+        for part in self._frozen_parts:
+            self.get_submodule(part).eval()
         return self
 
 

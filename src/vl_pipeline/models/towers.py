@@ -7,7 +7,7 @@ Here each tower becomes `Tower(trunk, projection)`; its output is the same as op
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Gt, MinLen
@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
 
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer
+
+_TEXTS_TOGETHER = 32  # small enough to sort a batch into lengths, large enough for the matrix units
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
 
@@ -158,15 +162,32 @@ def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[T
     """Run a text trunk on tokens padded to any length up to its context.
 
     A causal trunk's output at the end token depends on nothing after it, so padding shorter is
-    exact; other trunks are padded to their full context.
+    exact. On a CPU, where positions are what costs, texts of similar length are run together,
+    each group padded to its own longest. Other trunks are padded to their full context.
     """
-    from open_clip.transformer import TextTransformer, text_global_pool
+    from open_clip.transformer import TextTransformer
 
     assert isinstance(text, TextTransformer)
     if text.attn_mask is None:
         return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))
-    length = tokens.shape[1]
-    hidden = text.token_embedding(tokens) + text.positional_embedding[:length]
-    hidden = text.transformer(hidden, attn_mask=text.attn_mask[:length, :length])
+    # One look-up for the whole batch: its gradient is as large as the vocabulary.
+    embedded = text.token_embedding(tokens) + text.positional_embedding[: tokens.shape[1]]
+    if tokens.device.type != "cpu" or len(tokens) <= _TEXTS_TOGETHER:
+        return _causal_features(text, tokens, embedded)
+    lengths = tokens.shape[1] - (tokens.flip(1) != 0).int().argmax(dim=1)
+    order = lengths.argsort(stable=True)
+    parts = [
+        _causal_features(text, tokens[places], embedded[places, : int(lengths[places].max())])
+        for places in order.split(_TEXTS_TOGETHER)
+    ]
+    return torch.cat(parts)[order.argsort()]
+
+
+def _causal_features(text: "TextTransformer", tokens: Tensor, embedded: Tensor) -> Tensor:
+    from open_clip.transformer import text_global_pool
+
+    assert text.attn_mask is not None
+    length = embedded.shape[1]
+    hidden = text.transformer(embedded, attn_mask=text.attn_mask[:length, :length])
     hidden = text.ln_final(hidden)
-    return text_global_pool(hidden, tokens, text.pool_type, eos_token_id=text.eos_id)
+    return text_global_pool(hidden, tokens[:, :length], text.pool_type, eos_token_id=text.eos_id)

@@ -30,6 +30,7 @@ from vl_pipeline.training.schedule import RoundState
 
 logger = logging.getLogger(__name__)
 
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, SafetensorError, CheckpointError)
 _NUM_KEPT = 2  # the last one, and one to fall back on should it turn out damaged
 
 
@@ -93,7 +94,7 @@ class CheckpointFolder:
                     shutil.rmtree(folder)
                     continue
                 return self._load(folder, state, modules, optimizer)
-            except (OSError, ValueError, KeyError, SafetensorError, CheckpointError) as error:
+            except _DAMAGE as error:
                 logger.warning("%s is damaged (%s): trying the one before", folder, error)
         return Progress(history=[], rounds=[])
 
@@ -106,17 +107,20 @@ class CheckpointFolder:
     ) -> Progress:
         moments = load_file(folder / "optimizer.safetensors")
         rows = np.load(folder / "round_rows.npy", allow_pickle=False)
-        load_weights(modules, folder / "weights.safetensors")
-        _restore_optimizer(modules, optimizer, moments)
-        torch.set_rng_state(torch.tensor(state["random_state"], dtype=torch.uint8))
+        random_state = torch.tensor(state["random_state"], dtype=torch.uint8)
         place = state["round"]
-        return Progress(
+        progress = Progress(
             step=state["step"],
             round=RoundState(rows=rows, **place) if place else None,
             num_batches_done=state["num_batches_done"],
             history=state["history"],
             rounds=state["rounds"],
         )
+        # everything is read by now: a damaged checkpoint has changed nothing
+        load_weights(modules, folder / "weights.safetensors")
+        _restore_optimizer(modules, optimizer, moments)
+        torch.set_rng_state(random_state)
+        return progress
 
     def _state_of(self, progress: Progress) -> dict[str, Any]:
         place = progress.round

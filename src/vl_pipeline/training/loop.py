@@ -171,9 +171,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         report = self._backward(batch)
         values = {name: value.item() for name, value in report.items()}
-        if not math.isfinite(values["loss_total"]):
+        gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+        gradient_norm = nn.utils.get_total_norm(gradients).item()
+        if not math.isfinite(values["loss_total"]) or not math.isfinite(gradient_norm):
             raise TrainingError(
-                f"the loss is {values['loss_total']} at step {step}; the last good checkpoint is "
+                f"the loss is {values['loss_total']} at step {step}, and its gradient's norm "
+                f"{gradient_norm}; the last good checkpoint is "
                 f"kept in {last_good}; lower training.optimization.learning_rate (now "
                 f"{self._training.optimization.learning_rate}) or raise warmup_steps, then start "
                 f"again"
@@ -218,7 +221,9 @@ class Trainer:
             for image_part, token_part, gradient in zip(
                 image_parts, token_parts, gradients, strict=True
             ):
-                torch.autograd.backward(list(self._embed(image_part, token_part)), list(gradient))
+                embedded_again = zip(self._embed(image_part, token_part), gradient, strict=True)
+                trained = [(e, g) for e, g in embedded_again if e.requires_grad]
+                torch.autograd.backward([e for e, _ in trained], [g for _, g in trained])
         return report
 
     def _embed(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:

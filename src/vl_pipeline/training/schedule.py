@@ -5,6 +5,7 @@ curation with the text tower as it is at that moment, and one pass over what tha
 sees no difference.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -131,6 +132,7 @@ class CurateDuringTraining:
         Raises:
             CurationError: If a round keeps less than one batch.
         """
+        _require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
         previous = resume
         if resume:
             yield Round(state=resume, batches=_shuffled_batches(resume, site))
@@ -184,8 +186,8 @@ def scan(
     scan, pairs already seen are passed over.
 
     Returns:
-        The selection over all pairs that were looked at, cut after the last one the budget
-        allows; where the traversal stands; and why it stopped: `filled`, `pool_exhausted` or
+        The selection over all pairs that were looked at, of which those beyond the budget are
+        dropped; where the traversal stands; and why it stopped: `filled`, `pool_exhausted` or
         `scan_limit`.
     """
     seen = np.zeros(site.num_pairs, dtype=bool)
@@ -200,7 +202,8 @@ def scan(
         if num_scanned >= max_scan:
             status = "scan_limit"
             break
-        block = traversal_block(site.num_pairs, position, block_size, seed=site.seed)
+        size = min(block_size, max_scan - num_scanned)
+        block = traversal_block(site.num_pairs, position, size, seed=site.seed)
         position += len(block)
         block = block[~seen[block]]
         if not len(block):
@@ -225,8 +228,10 @@ def _order_of_pass(num_pairs: int, number: int, seed: int) -> Rows:
 
 
 def _cut_to_budget(selection: Selection, budget: int) -> Selection:
-    within = np.cumsum(selection.keep) <= budget
-    return selection[np.flatnonzero(within | ~selection.keep)]
+    keep = selection.keep & (np.cumsum(selection.keep) <= budget)
+    return dataclasses.replace(
+        selection, keep=keep, reason=np.where(keep, selection.reason, 0).astype(np.int8)
+    )
 
 
 def _sample(site: Site, index: int, size: int) -> Rows:

@@ -1,0 +1,131 @@
+"""Compare methods on one pool: same towers, same pairs seen, same evaluation, several seeds.
+
+    python benchmarks/compare_methods.py --pool FOLDER --tasks FOLDER --task NAME [--task NAME]
+        [--method cit ...] [--seed 0 1 2] [--steps 300] [--set cit.curation.threshold=0.8]
+        [--truth FILE] --out RESULTS.json
+
+Each cell is a run of the project's own pipeline and an MLflow run; cells that are in the result
+file already are not run again, so an interrupted comparison goes on where it stopped. The stages
+that do not depend on the method run once per task. Tables are printed from the result file.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from vl_pipeline.data.atomic import write_json
+
+PROJECT = Path(__file__).parents[1]
+REPORTS = PROJECT / "data/08_reporting"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    bootstrap_project(PROJECT)
+    out: Path = arguments.out
+    results: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
+    done = {(r["task"], r["method"], r["seed"], r["steps"]) for r in results}
+    for task in arguments.task:
+        cells = [
+            (method, seed)
+            for seed in arguments.seed
+            for method in arguments.method
+            if (task, method, seed, arguments.steps) not in done
+        ]
+        for number, (method, seed) in enumerate(cells):
+            nodes = [f"{method}.curate"] if number else None
+            results.append(run_cell(arguments, task, method, seed, from_nodes=nodes))
+            write_json(out, results)
+    print_table(results)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--task", action="append", required=True)
+    parser.add_argument("--method", nargs="+", default=["cit", "clip", "random"])
+    parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--truth", type=Path)
+    parser.add_argument("--set", action="append", default=[], help="parameter=value")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def run_cell(
+    arguments: argparse.Namespace,
+    task: str,
+    method: str,
+    seed: int,
+    *,
+    from_nodes: list[str] | None,
+) -> dict[str, Any]:
+    """Run one method with one seed on one task, and read what it reported."""
+    parameters: dict[str, Any] = {
+        "pool": {"folder": str(arguments.pool.resolve())},
+        "tasks": {
+            "folder": str(arguments.tasks.resolve()),
+            "curate_for": [task],
+            "evaluate_on": [task],
+        },
+        "training": {"seed": seed, "num_steps": arguments.steps},
+        "random": {"curation": {"seed": seed}},
+        "report": {"truth": str(arguments.truth) if arguments.truth else None},
+    }
+    for assignment in arguments.set:
+        key, _, value = assignment.partition("=")
+        set_nested(parameters, key.split("."), yaml.safe_load(value))
+    started = time.monotonic()
+    with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
+        session.run(pipeline_names=[method], from_nodes=from_nodes or [])
+    seconds = time.monotonic() - started
+    training = json.loads((REPORTS / method / "training.json").read_text())
+    metrics = json.loads((REPORTS / method / "metrics.json").read_text())[task]
+    cell = {"task": task, "method": method, "seed": seed, "steps": arguments.steps}
+    return cell | {"seconds": seconds, "training": training, "metrics": metrics}
+
+
+def set_nested(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a nested value; in place."""
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
+
+
+def print_table(results: list[dict[str, Any]]) -> None:
+    """Print mean and standard deviation over seeds, one row per task, method and length."""
+    print("| task | method | pairs seen | different pairs | top-1 % | top-5 % | chance % | seeds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    cells: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for result in results:
+        key = (result["task"], result["steps"], result["method"])
+        cells.setdefault(key, []).append(result)
+    for (task, _, method), group in cells.items():
+        pairs = group[0]["training"]["pairs_seen"]
+        unique = statistics.mean(r["training"]["num_unique_pairs"] for r in group)
+        chance = 100 * group[0]["metrics"]["chance"]
+        print(
+            f"| {task} | {method} | {pairs:,} | {unique:,.0f} | {spread(group, 'zero_shot_top1')} "
+            f"| {spread(group, 'zero_shot_top5')} | {chance:.1f} | {len(group)} |"
+        )
+
+
+def spread(group: list[dict[str, Any]], metric: str) -> str:
+    """Mean and standard deviation in percent."""
+    values = [100 * result["metrics"][metric] for result in group]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.1f} ± {deviation:.1f}"
+
+
+if __name__ == "__main__":
+    main()
