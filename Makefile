@@ -40,5 +40,5 @@ lock: .venv/installed  ## resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-clean:  ## remove what runs made; the environment stays
-	rm -rf data/0[1-8]_* data/scratch mlflow.db mlflow.db.lock mlartifacts
+clean:  ## remove what runs made, but neither raw data nor MLflow's history nor the environment
+	rm -rf data/0[2-8]_* data/scratch

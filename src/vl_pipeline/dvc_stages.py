@@ -8,7 +8,7 @@ nodes import, directly or not. A test holds the committed file against this.
 """
 
 import sys
-from inspect import signature
+from inspect import getclosurevars, signature
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,6 +23,8 @@ from vl_pipeline.data.paths import WatchedByDvc
 from vl_pipeline.datasets.files import dataset_named
 
 PACKAGE = "vl_pipeline"
+DATASETS = "vl_pipeline.datasets"
+TOWERS = Path("src/vl_pipeline/models/configs")
 
 
 def write_dvc_yaml(project: Path) -> str:
@@ -144,9 +146,14 @@ def _code(pipeline: Pipeline, project: Path) -> set[str]:
     import grimp
 
     graph = grimp.build_graph(PACKAGE)
-    modules = {node.func.__module__ for node in pipeline.nodes}
+    modules = {DATASETS, *(node.func.__module__ for node in pipeline.nodes)}
+    # What a node was built around (a method's value) is not among its module's imports.
+    methods = (getclosurevars(node.func).nonlocals.get("method") for node in pipeline.nodes)
+    modules |= {f"{PACKAGE}.methods.{method.name}" for method in methods if method is not None}
     closure = modules.union(*(graph.find_upstream_modules(module) for module in modules))
-    return {_file_of(module, project) for module in closure}
+    towers = {str(p.relative_to(project)) for p in (project / TOWERS).glob("*.json")}
+    uses_towers = f"{PACKAGE}.models.towers" in closure
+    return {_file_of(module, project) for module in closure} | (towers if uses_towers else set())
 
 
 def _file_of(module: str, project: Path) -> str:

@@ -112,7 +112,11 @@ def test_archive_of_zero_blocks_is_empty_and_whole(tmp_path):
     assert index.damage is None
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar at all", gzip.compress(bytes(20 * BLOCK))])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no tar at all", gzip.compress(bytes(20 * BLOCK), mtime=0)],
+    ids=["empty", "text", "gzip"],
+)
 def test_file_that_is_no_tar_is_damage(tmp_path, content):
     path = tmp_path / "0.tar"
     path.write_bytes(content)

@@ -2,7 +2,7 @@
 
 A pair's score is the largest cosine similarity between its caption and any target text. Pairs
 above a threshold are kept. Where too few of a block pass, the threshold is set aside and the
-block's best are kept instead, so that a round always finds something to train on.
+block's best are kept instead.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
 from vl_pipeline.curation.selection import DROPPED, Candidates, Selection
-from vl_pipeline.errors import ParameterError
+from vl_pipeline.errors import CurationError, ParameterError
 
-_TARGETS_AT_ONCE = 4096
+_SIMILARITIES_AT_ONCE = 2**24  # 64 MB
 
 
 class ThresholdMode(StrEnum):
@@ -39,7 +39,7 @@ class TargetSimilarity:
         threshold_mode: See `threshold`.
         min_keep_fraction: Where less than this share of a block passes, the best
             floor(min_keep_fraction * n) of it are kept instead; 0 switches that off.
-        block_size: Captions judged together.
+        block_size: Captions judged together; below 1 / min_keep_fraction nothing is relaxed.
 
     Source: CiT (arXiv 2301.02241); the relaxation is in its released code only (engine.py:262).
     """
@@ -94,13 +94,21 @@ def max_similarity(
 
     Returns:
         The cosine similarity and the index of the nearest target; the first of equals.
+
+    Raises:
+        CurationError: If a feature is not a number.
     """
-    best = np.full(len(features), -np.inf, dtype=np.float32)
-    nearest = np.zeros(len(features), dtype=np.int32)
-    for start in range(0, len(targets), _TARGETS_AT_ONCE):
-        similarity = features @ targets[start : start + _TARGETS_AT_ONCE].T
-        place = similarity.argmax(axis=1)
-        value = similarity[np.arange(len(features)), place]
-        better = value > best
-        best[better], nearest[better] = value[better], start + place[better]
+    best = np.empty(len(features), dtype=np.float32)
+    nearest = np.empty(len(features), dtype=np.int32)
+    rows_at_once = max(1, _SIMILARITIES_AT_ONCE // len(targets))
+    for start in range(0, len(features), rows_at_once):
+        block = slice(start, start + rows_at_once)
+        similarity = features[block] @ targets.T
+        nearest[block] = similarity.argmax(axis=1)
+        best[block] = similarity[np.arange(len(similarity)), nearest[block]]
+    if np.isnan(best).any():
+        raise CurationError(
+            "some caption or target features are not numbers; the text tower diverged, lower "
+            "text_start.learning_rate or training.optimization.learning_rate"
+        )
     return best.clip(-1, 1), nearest  # rounding can leave a product of unit vectors above 1

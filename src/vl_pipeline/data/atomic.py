@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,7 +21,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     The move is a rename within one folder after an fsync, so a reader sees the old file or the
     new one. When the block raises, the temporary file is removed and `path` is left as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -34,13 +36,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder, and put it in the place of `path` when the block ends well.
 
     A folder cannot replace a filled one in one rename, so the old one is moved aside first; a
-    reader can find no folder for an instant, never a half-written one.
+    reader can find no folder for an instant, never a half-written one. Should the process be
+    killed in that instant, the next writer moves the old one back.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-    for leftover in (temporary, retired):
-        shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -69,6 +70,22 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
     with atomic_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Undo what killed writers of `path` left beside it; make the folder it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
+    for leftover in sorted(path.parent.iterdir()):
+        match = pattern.fullmatch(leftover.name)
+        if match is None or psutil.pid_exists(int(match[1])):
+            continue
+        if match[2] == "old" and not path.exists():
+            os.replace(leftover, path)
+        elif leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:

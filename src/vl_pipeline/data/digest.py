@@ -15,6 +15,11 @@ DIGEST_BYTES = 16
 
 def digest_of_bytes(*parts: bytes) -> str:
     """Digest of `parts`, told apart: ("ab", "c") and ("a", "bc") differ."""
+    return digest_of_stream(parts)
+
+
+def digest_of_stream(parts: Iterable[bytes]) -> str:
+    """Digest of parts that need not be in memory together; equal to `digest_of_bytes`."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         state.update(len(part).to_bytes(8, "little"))
@@ -24,7 +29,7 @@ def digest_of_bytes(*parts: bytes) -> str:
 
 def digest_of_strings(values: Iterable[str]) -> str:
     """Digest of a sequence of strings, in order."""
-    return digest_of_bytes(*(value.encode() for value in values))
+    return digest_of_stream(value.encode() for value in values)
 
 
 def digest_of_value(value: Any) -> str:
@@ -33,9 +38,13 @@ def digest_of_value(value: Any) -> str:
 
 
 def digest_of_code() -> str:
-    """Digest of this package's Python source: two runs with the same one ran the same code."""
+    """Digest of this package's source and tower definitions: equal ones ran the same code."""
     root = Path(__file__).parents[1]
-    files = sorted(root.rglob("*.py"))
-    return digest_of_bytes(
-        *(part for f in files for part in (str(f.relative_to(root)).encode(), f.read_bytes()))
+    return digest_of_files(root, sorted([*root.rglob("*.py"), *root.rglob("*.json")]))
+
+
+def digest_of_files(root: Path, files: Iterable[Path]) -> str:
+    """Digest of files' contents and of their names below `root`."""
+    return digest_of_stream(
+        part for f in files for part in (str(f.relative_to(root)).encode(), f.read_bytes())
     )

@@ -71,6 +71,4 @@ def _decode_with_pillow(data: bytes, *, max_pixels: int) -> np.ndarray:
 
 def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ShardError(
-            f"image of {width}x{height} px exceeds {max_pixels} pixels; raise pool.max_pixels"
-        )
+        raise ShardError(f"image of {width}x{height} px exceeds the limit of {max_pixels} pixels")

@@ -4,8 +4,9 @@ Inside a run a pair is its row number in this table (small, fast, an index into 
 lies beside the pool); whatever leaves the run is keyed by `uid`.
 """
 
-import mmap
+import os
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ class PoolImages:
         self._offsets = table["image_offset"].to_numpy()
         self._num_bytes = table["image_bytes"].to_numpy()
         self._hashes = table["image_hash"]
-        self._open_shard = lru_cache(maxsize=_OPEN_SHARDS)(self._map_shard)
+        self._open_shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -50,7 +51,8 @@ class PoolImages:
         """
         shard = self._shard_names.dictionary[self._shard_codes[row]].as_py()
         offset = int(self._offsets[row])
-        data = self._open_shard(shard)[offset : offset + int(self._num_bytes[row])]
+        file = self._open_shard(shard)
+        data = os.pread(file.fileno(), int(self._num_bytes[row]), offset)
         if digest_of_bytes(data) != self._hashes[row].as_py():
             raise ShardError(
                 f"{self._folder / shard}: the image at byte {offset} is not the one that was "
@@ -58,12 +60,11 @@ class PoolImages:
             )
         return data
 
-    def _map_shard(self, shard: str) -> mmap.mmap:
+    def _open(self, shard: str) -> FileIO:
         path = self._folder / shard
         try:
-            with open(path, "rb") as file:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
+            return FileIO(path)
+        except OSError as error:
             raise ShardError(
                 f"{path}: cannot be opened ({error}); the pool's index names it, restore it or "
                 f"run the pipeline from ingest again"

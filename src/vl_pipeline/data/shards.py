@@ -20,13 +20,13 @@ from typing import Annotated
 import braceexpand
 import pyarrow as pa
 import pyarrow.parquet as pq
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
 from vl_pipeline.data.digest import digest_of_bytes
-from vl_pipeline.data.images import decode_rgb
+from vl_pipeline.data.images import MAX_PIXELS, decode_rgb
 from vl_pipeline.data.ledger import Rejection, ledger_of, require_balance
 from vl_pipeline.data.paths import InputFolder
 from vl_pipeline.data.tar import Member, index_tar
@@ -64,7 +64,7 @@ class PoolShards:
 
     folder: InputFolder
     shards: str
-    max_pixels: Annotated[int, Gt(0)]
+    max_pixels: Annotated[int, Gt(0), Le(MAX_PIXELS)]
     num_workers: Annotated[int, Ge(1)]
 
 
@@ -91,6 +91,11 @@ def list_shards(folder: Path, pattern: str) -> list[Path]:
     Raises:
         ShardError: If the pattern names no shard, or a braced name does not exist.
     """
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ShardError(
+            f"pool.shards is '{pattern}', which leaves pool.folder; name the folder there, and in "
+            f"pool.shards only what lies below it"
+        )
     found: set[Path] = set()
     for expanded in braceexpand.braceexpand(pattern):
         matches = glob(expanded, root_dir=folder)

@@ -29,7 +29,7 @@ class Tasks:
     Attributes:
         folder: Holds one sub-folder per task; relative to the project's root.
         curate_for: Tasks whose class names are the target texts.
-        evaluate_on: Tasks whose test split is evaluated.
+        evaluate_on: Tasks that are evaluated.
     """
 
     folder: InputFolder

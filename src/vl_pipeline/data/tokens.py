@@ -45,15 +45,17 @@ class Tokens:
 def tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
     """Tokenise texts, in order; equal ids to the tokenizer's own, without its padding."""
     pieces: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
     progress = tqdm(total=len(texts), desc="tokenise", unit="caption", disable=None)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         padded = tokenizer(texts[start : start + _TEXTS_AT_ONCE])
         lengths = padded.shape[1] - np.argmax(padded[:, ::-1] != 0, axis=1)
-        pieces += [ids[:length] for ids, length in zip(padded, lengths, strict=True)]
+        pieces.append(padded[np.arange(padded.shape[1]) < lengths[:, None]].astype(np.uint32))
+        counts.append(lengths)
         progress.update(len(padded))
     progress.close()
-    offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
-    values = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+    offsets = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
+    values = np.concatenate([np.zeros(0, dtype=np.uint32), *pieces])
     narrow = np.uint16 if values.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
     return Tokens(values.astype(narrow), offsets)
 

@@ -17,7 +17,7 @@ from vl_pipeline.data.images import decode_rgb
 Pixels = UInt8[np.ndarray, "side side 3"]
 
 _ASPECT = (3 / 4, 4 / 3)  # of a random crop; torchvision's RandomResizedCrop, used by CiT and CLIP
-_TRIES = 10  # crops that do not fit are drawn again this often, then the whole image is taken
+_TRIES = 10  # crops that do not fit are drawn again this often, then the centre is taken
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -41,7 +41,7 @@ def training_view(
 
     The image is decoded at the smallest scale at which no crop has to be enlarged for it.
     """
-    needed = int(np.ceil(side_px / np.sqrt(views.min_crop_fraction)))
+    needed = int(np.ceil(side_px / np.sqrt(views.min_crop_fraction * _ASPECT[0])))
     pixels = decode_rgb(data, min_side_px=needed)
     height, width, _ = pixels.shape
     left, top, right, bottom = _draw_crop(width, height, views.min_crop_fraction, draw)
@@ -69,7 +69,9 @@ def _draw_crop(
             left = draw.uniform(0, width - crop_width)
             top = draw.uniform(0, height - crop_height)
             return left, top, left + crop_width, top + crop_height
-    return 0.0, 0.0, float(width), float(height)
+    shorter = min(width, height)  # no crop fits a long strip; take its middle
+    left, top = (width - shorter) / 2, (height - shorter) / 2
+    return left, top, left + shorter, top + shorter
 
 
 def _resize(pixels: np.ndarray, box: tuple[float, float, float, float], side_px: int) -> Pixels:

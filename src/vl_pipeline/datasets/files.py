@@ -65,8 +65,8 @@ class TextDataset(PathDataset[str, str]):
     """UTF-8 text, such as an HTML page."""
 
     def load(self) -> str:
-        return self.path.read_text()
+        return self.path.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         with atomic_file(self.path) as temporary:
-            temporary.write_text(data)
+            temporary.write_text(data, encoding="utf-8")

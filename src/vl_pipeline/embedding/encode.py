@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vl_pipeline.data.loader import load_ahead, load_evaluation_views
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.data.tokens import Tokens
+from vl_pipeline.models.device import autocast_for
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
 
 _TOKENS_AT_ONCE = 4096  # padding included; larger batches leave the cache of a CPU core
@@ -59,9 +60,10 @@ class TextEncoder:
         )
         for places in batches_by_length(tokens.lengths[rows]):
             padded = torch.from_numpy(tokens.padded(rows[places])).to(self._device)
-            vectors = self._model.text_features(padded)
-            if project:
-                vectors = self._model.text_tower.projection(vectors)
+            with autocast_for(self._device):
+                vectors = self._model.text_features(padded)
+                if project:
+                    vectors = self._model.text_tower.projection(vectors)
             vectors = unit(vectors).cpu().numpy()
             if encoded is None:
                 encoded = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)

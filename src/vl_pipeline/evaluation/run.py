@@ -1,7 +1,7 @@
-"""Evaluate a checkpoint on the test split of tasks, and show what came of it."""
+"""Evaluate a checkpoint on a split of tasks, and show what came of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pyarrow as pa
 import torch
@@ -19,13 +19,15 @@ from vl_pipeline.models.weights import load_model
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Evaluation:
-    """What evaluating may cost; nothing here changes a metric.
+    """What is evaluated, and what that may cost.
 
     Attributes:
+        split: Of each task. Thresholds and other numbers are chosen on `val`, reported on `test`.
         batch_size: Images per forward pass.
         num_threads: Threads that load images.
     """
 
+    split: Literal["val", "test"]
     batch_size: Annotated[int, Ge(1)]
     num_threads: Annotated[int, Ge(1)]
 
@@ -38,7 +40,7 @@ def evaluate_checkpoint(
     tokenizer = build_tokenizer(config.name)
     return [
         evaluate_task(
-            read_task(Path(tasks.folder) / name, split="test"),
+            read_task(Path(tasks.folder) / name, split=evaluation.split),
             model=model,
             tokenizer=tokenizer,
             device=device,

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.data.digest import digest_of_bytes, digest_of_files
 from vl_pipeline.hooks.flatten import flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _KEY_TAG = "run_key"
-_METRICS_AT_ONCE = 1000  # MLflow's limit for one batch
+_METRICS_AT_ONCE = 1000  # MLflow's limits for one batch
+_PARAMETERS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ def open_store(root: Path, experiment: str) -> Store:
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient(uri)
     with open(root / "mlflow.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        client = mlflow.MlflowClient(uri)  # makes the schema
         found = client.get_experiment_by_name(experiment)
         if found is not None:
             return Store(client, found.experiment_id)
@@ -52,10 +53,7 @@ def digest_of_path(path: Path) -> str:
     """Digest of a file, or of a folder's files by name."""
     if path.is_file():
         return digest_of_bytes(path.read_bytes())
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest_of_bytes(
-        *(part for f in files for part in (str(f.relative_to(path)).encode(), f.read_bytes()))
-    )
+    return digest_of_files(path, sorted(file for file in path.rglob("*") if file.is_file()))
 
 
 class RunLog:
@@ -66,6 +64,7 @@ class RunLog:
         self.run_id = run_id
         self.name = name
         self._client = store.client
+        self._experiment_id = store.experiment_id
         self._tags = tags
 
     @classmethod
@@ -77,6 +76,8 @@ class RunLog:
         if found:
             run = found[0]
             store.client.update_run(run.info.run_id, status="RUNNING")
+            if "error" in run.data.tags:
+                store.client.delete_tag(run.info.run_id, "error")
         else:
             run = store.client.create_run(
                 store.experiment_id, run_name=f"{method}-{key[:8]}", tags={_KEY_TAG: key}
@@ -88,7 +89,8 @@ class RunLog:
         from mlflow.entities import Param
 
         params = [Param(key, _text(value)) for key, value in values.items()]
-        self._client.log_batch(self.run_id, params=params)
+        for start in range(0, len(params), _PARAMETERS_AT_ONCE):
+            self._client.log_batch(self.run_id, params=params[start : start + _PARAMETERS_AT_ONCE])
 
     def tags(self, values: dict[str, str]) -> None:
         """Set tags."""
@@ -169,8 +171,9 @@ class RunLog:
         model = mlflow.create_external_model(
             name=lineage["method"],
             source_run_id=self.run_id,
+            experiment_id=self._experiment_id,
             model_type="dual_encoder",
-            params={"path": str(path), "architecture": lineage["model"]["name"], **digests},
+            params={"path": _shown(path), "architecture": lineage["model"]["name"], **digests},
         )
         step = int(lineage["training"]["num_steps"])
         self._client.log_outputs(self.run_id, models=[LoggedModelOutput(model.model_id, step)])
@@ -182,6 +185,10 @@ class RunLog:
         metrics = [Metric(name, float(value), now, step) for name, value, step in points]
         for start in range(0, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _is_number(value: Any) -> bool:

@@ -32,7 +32,7 @@ class SummaryHooks:
         truth = context.config_loader["parameters"]["report"]["truth"]
         self._truth = Path(truth) if truth else None
 
-    @hook_impl
+    @hook_impl(tryfirst=True)  # before tracking, which logs what is written here
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Summarise each method that was evaluated in this session."""
         for node in pipeline.nodes:
@@ -78,11 +78,14 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
         `precision` and `recall` of the distinct pairs trained on, and the pool's
         `wanted_fraction`; nothing where the truth is about another pool.
     """
-    known = pq.read_table(truth, columns=["key", "relevant", "caption_matches_image"])
+    known = pq.read_table(truth, columns=["key", "caption", "relevant", "caption_matches_image"])
     places = pc.index_in(pool["key"], value_set=known["key"].combine_chunks())
     if places.null_count:
         return {}
     known = known.take(places)
+    captions = pc.utf8_trim_whitespace(known["caption"])
+    if not pc.all(pc.fill_null(pc.equal(captions, pool["caption"]), False)).as_py():
+        return {}
     wanted = pc.and_(known["relevant"], known["caption_matches_image"]).to_numpy()
     kept = pc.is_in(pool["uid"], value_set=pairs["uid"].combine_chunks()).to_numpy()
     return {

@@ -1,8 +1,11 @@
-"""A random subset of the pool at an equal budget: the row every curation is read against."""
+"""A random subset of the pool at an equal budget: the row every curation is read against.
+
+It is CiT with a coin in the curator's place: same objective, same frozen parts, same pairs seen.
+"""
 
 from vl_pipeline.curation.random_subset import RandomSubset
 from vl_pipeline.method import Method
-from vl_pipeline.objectives.contrastive import symmetric
+from vl_pipeline.objectives.contrastive import image_to_text
 from vl_pipeline.training.schedule import EpochsOverCuratedSet
 
 METHOD = Method(
@@ -10,5 +13,6 @@ METHOD = Method(
     source="https://arxiv.org/abs/2304.14108",  # DataComp's random-subset baseline
     curator=RandomSubset,
     schedule=EpochsOverCuratedSet,
-    objective=symmetric,
+    objective=image_to_text,
+    frozen=("image_tower.trunk",),
 )

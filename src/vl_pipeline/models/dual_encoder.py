@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.data.digest import digest_of_stream
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.towers import DualEncoderConfig, build_towers, text_features
 
@@ -30,6 +30,7 @@ class DualEncoder(nn.Module):
             self.image_tower, self.text_tower, self.normalize, self.image_size_px = build_towers(
                 config
             )
+        self.image_tower.to(memory_format=torch.channels_last)  # pixels come that way
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self._frozen_parts: tuple[str, ...] = ()
         self._min_log_temperature = math.log(config.min_temperature)
@@ -84,10 +85,8 @@ def unit(vectors: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
 
 def digest_of_weights(module: nn.Module) -> str:
     """Digest of a module's parameters and persistent buffers, by name."""
-    return digest_of_bytes(
-        *(
-            part
-            for name, tensor in module.state_dict().items()
-            for part in (name.encode(), tensor.detach().cpu().contiguous().numpy().tobytes())
-        )
+    return digest_of_stream(
+        part
+        for name, tensor in module.state_dict().items()
+        for part in (name.encode(), tensor.detach().cpu().contiguous().numpy().tobytes())
     )

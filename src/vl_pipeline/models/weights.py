@@ -31,12 +31,23 @@ def load_weights(module: nn.Module, file: Path) -> None:
         CheckpointError: If the file is missing, is not safetensors, or does not fit the module.
     """
     try:
-        module.load_state_dict(load_file(file))
+        weights = load_file(file)
+        _require_same_shapes(module, weights)
+        module.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(
             f"{file}: cannot be loaded ({error}); only safetensors of the same model are "
             f"accepted, run the stage that makes the file again"
         ) from error
+
+
+def _require_same_shapes(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Compare before anything is copied: a module is loaded whole or left as it was."""
+    wanted = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if wanted != found:
+        differing = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
+        raise RuntimeError(f"{len(differing)} tensors differ, the first is {differing[0]}")
 
 
 def save_model(model: DualEncoder, config: DualEncoderConfig, folder: Path) -> None:

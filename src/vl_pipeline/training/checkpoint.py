@@ -8,17 +8,19 @@ loading one runs no code that a stranger could have put there.
         optimizer.safetensors   moments and step counts, under the names of their parameters
         state.json              step, place in the round, random state, history, fingerprint
         round_rows.npy          the pairs of the round in progress
+        times_seen.npy          how often each pair of the pool was trained on
 """
 
 import json
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int32
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -44,6 +46,7 @@ class Progress:
         num_batches_done: Steps of that round done.
         history: One record per logged step.
         rounds: One record per round.
+        times_seen: How often each pair of the pool was trained on; empty before the first step.
     """
 
     step: int = 0
@@ -51,6 +54,7 @@ class Progress:
     num_batches_done: int = 0
     history: list[dict[str, float]]
     rounds: list[dict[str, float | str]]
+    times_seen: Int32[np.ndarray, " pairs"] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class CheckpointFolder:
@@ -71,6 +75,7 @@ class CheckpointFolder:
             save_file(_optimizer_tensors(modules, optimizer), folder / "optimizer.safetensors")
             rows = progress.round.rows if progress.round else np.zeros(0, dtype=np.int64)
             np.save(folder / "round_rows.npy", rows)
+            np.save(folder / "times_seen.npy", progress.times_seen)
             (folder / "state.json").write_text(json.dumps(self._state_of(progress)))
         for old in self._found()[:-_NUM_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
@@ -79,8 +84,8 @@ class CheckpointFolder:
     def restore(self, modules: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Load the last whole checkpoint of this run into `modules` and `optimizer`; in place.
 
-        Checkpoints of a run made of something else (other parameters, pairs or code) are
-        removed, with a word on what differs; damaged ones are passed over.
+        Checkpoints of a run made of something else (other parameters, pairs or code) and
+        damaged ones are passed over, with a word on why.
 
         Returns:
             How far the run had come; the beginning if there is no checkpoint.
@@ -91,7 +96,6 @@ class CheckpointFolder:
                 differing = _differing(self._fingerprint, state["fingerprint"])
                 if differing:
                     logger.warning("%s changed: not going on from %s", ", ".join(differing), folder)
-                    shutil.rmtree(folder)
                     continue
                 return self._load(folder, state, modules, optimizer)
             except _DAMAGE as error:
@@ -107,6 +111,7 @@ class CheckpointFolder:
     ) -> Progress:
         moments = load_file(folder / "optimizer.safetensors")
         rows = np.load(folder / "round_rows.npy", allow_pickle=False)
+        times_seen = np.load(folder / "times_seen.npy", allow_pickle=False)
         random_state = torch.tensor(state["random_state"], dtype=torch.uint8)
         place = state["round"]
         progress = Progress(
@@ -115,6 +120,7 @@ class CheckpointFolder:
             num_batches_done=state["num_batches_done"],
             history=state["history"],
             rounds=state["rounds"],
+            times_seen=times_seen,
         )
         # everything is read by now: a damaged checkpoint has changed nothing
         load_weights(modules, folder / "weights.safetensors")

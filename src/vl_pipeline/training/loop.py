@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from jaxtyping import Float
@@ -20,10 +21,10 @@ from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.data.views import TrainingViews
 from vl_pipeline.embedding.image_source import ImageSource
 from vl_pipeline.errors import TrainingError
+from vl_pipeline.models.device import autocast_for
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.objectives.objective import Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.device import autocast_for
 from vl_pipeline.training.optimization import Optimization, build_optimizer, learning_rate_at
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
@@ -114,7 +115,9 @@ class Trainer:
             TrainingError: If the loss is not finite; the last checkpoint is kept.
         """
         progress = checkpoints.restore(self.modules, self.optimizer)
-        if progress.step:
+        if not progress.step:
+            progress.times_seen = np.zeros(site.num_pairs, dtype=np.int32)
+        else:
             logger.info("training goes on from step %d of %s", progress.step, checkpoints.path)
         self.model.train()
         bar = tqdm(
@@ -151,6 +154,7 @@ class Trainer:
             report = self._step(batch, progress.step, checkpoints.path)
             progress.step += 1
             progress.num_batches_done += 1
+            progress.times_seen[batch.rows] += 1
             bar.update(len(batch.rows))
             self._record(progress, report, len(batch.rows))
             if progress.step % self._training.checkpoint_every == 0 or self._is_last(progress):
@@ -229,7 +233,8 @@ class Trainer:
     def _embed(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         with autocast_for(self._device):
             text_features = self.model.text_features(tokens)
-            return self._source.embed(images), self.model.text_tower.projection(text_features)
+            images = self._source.embed(images)
+            return images.float(), self.model.text_tower.projection(text_features).float()
 
     def _joined(self, images: Tensor, texts: Tensor, rows: Rows) -> Step:
         return Step(

@@ -16,7 +16,7 @@ class Optimization:
 
     Attributes:
         learning_rate: Highest, reached at the end of the warm-up.
-        min_learning_rate: Lowest, reached at the last step.
+        min_learning_rate: Lowest, which the step after the last one would have.
         warmup_steps: Steps from 0 to `learning_rate`.
         weight_decay: Of matrices in trunks.
         projection_weight_decay: Of the towers' projections. Vectors (norms, biases) and the

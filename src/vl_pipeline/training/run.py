@@ -35,6 +35,8 @@ from vl_pipeline.training.schedule import Round, Schedule, Site
 
 logger = logging.getLogger(__name__)
 
+_COST_ONLY = ("num_threads", "checkpoint_every")  # of `Training`: change no result
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
@@ -89,7 +91,7 @@ class Trained:
     Attributes:
         model: The dual encoder after the last step.
         progress: History and rounds.
-        pairs: Manifest of the pairs trained on, by round.
+        pairs: Manifest of the pairs trained on, by round, with how often each was seen in all.
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
     """
@@ -110,7 +112,8 @@ def train_recipe(
         data: What the stages before made.
         recipe: What to train.
         device: Where.
-        scratch: Folder for checkpoints and rounds; what it holds of another run is replaced.
+        scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
+            configuration left there is touched.
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
@@ -122,13 +125,16 @@ def train_recipe(
         recipe.training,
         device=device,
     )
+    fingerprint = _fingerprint(lineage)
+    own = scratch / digest_of_value(fingerprint)
     progress = trainer.run(
         recipe.schedule,
         _site(model, data, recipe, device),
-        CheckpointFolder(scratch / "checkpoints", _fingerprint(lineage)),
-        on_round=lambda round_: _write_round(scratch, data, round_),
+        CheckpointFolder(own / "checkpoints", fingerprint),
+        on_round=lambda round_: _write_round(own, data, round_),
     )
-    pairs = _read_rounds(scratch, progress) if progress.rounds else data.curated
+    chosen = _read_rounds(own, progress) if progress.rounds else data.curated
+    pairs = _trained_on(chosen, data.pool, progress)
     lineage |= {
         "trained_pairs_digest": digest_of_manifest(pairs),
         "weights_digest": digest_of_weights(model),
@@ -234,7 +240,10 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
 
 
 def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
-    return {name: digest_of_value(value) for name, value in lineage.items()}
+    """Digest everything that a result depends on; how it is computed may change in between."""
+    training = {n: v for n, v in lineage["training"].items() if n not in _COST_ONLY}
+    parts = lineage | {"training": training}
+    return {name: digest_of_value(value) for name, value in parts.items()}
 
 
 def _write_round(scratch: Path, data: TrainingData, round_: Round) -> None:
@@ -252,6 +261,12 @@ def _read_rounds(scratch: Path, progress: Progress) -> pa.Table:
     return pa.concat_tables(
         pq.read_table(_round_file(scratch, int(record["round"]))) for record in progress.rounds
     )
+
+
+def _trained_on(chosen: pa.Table, pool: pa.Table, progress: Progress) -> pa.Table:
+    """Keep of the chosen pairs those that a step has seen: a last partial batch is not trained."""
+    times = progress.times_seen[rows_of_uids(pool, chosen["uid"])]
+    return chosen.append_column("times_seen", pa.array(times)).filter(pa.array(times > 0))
 
 
 def _round_file(scratch: Path, index: int) -> Path:

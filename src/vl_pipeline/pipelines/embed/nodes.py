@@ -9,9 +9,9 @@ from vl_pipeline.data.tasks import Tasks, read_target_texts
 from vl_pipeline.data.tokens import fill_tokens
 from vl_pipeline.datasets.folders import Writer
 from vl_pipeline.embedding.store import fill_embeddings
+from vl_pipeline.models.device import choose_device
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
 from vl_pipeline.models.weights import fill_weights
-from vl_pipeline.training.device import choose_device
 from vl_pipeline.training.simcse import SimCse
 from vl_pipeline.training.start import embed_captions
 

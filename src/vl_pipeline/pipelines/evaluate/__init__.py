@@ -1,1 +1,1 @@
-"""Evaluate a checkpoint on the test split of each task."""
+"""Evaluate a checkpoint on the configured split of each task."""

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint on the test split of each task."""
+"""Evaluate a checkpoint on the configured split of each task."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from vl_pipeline.evaluation.run import (
     evaluate_checkpoint,
     join_per_class,
 )
-from vl_pipeline.training.device import choose_device
+from vl_pipeline.models.device import choose_device
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
 from vl_pipeline.embedding.store import read_embeddings
 from vl_pipeline.method import Method
+from vl_pipeline.models.device import choose_device
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
-from vl_pipeline.training.device import choose_device
 from vl_pipeline.training.loop import Training
 from vl_pipeline.training.report import draw_training, training_report
 from vl_pipeline.training.run import Recipe, TrainingData, train_recipe, write_checkpoint
