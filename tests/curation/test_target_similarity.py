@@ -290,16 +290,16 @@ def test_absolute_threshold_needs_no_calibration():
     st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=20),
     st.integers(1, 20),
 )
-def test_targets_in_blocks_give_what_they_give_at_once(texts, targets, at_once):
+def test_texts_in_blocks_give_what_they_give_at_once(texts, targets, at_once):
     features, target_features = sign_vectors(texts), sign_vectors(targets)
-    before = target_similarity._TARGETS_AT_ONCE
+    before = target_similarity._SIMILARITIES_AT_ONCE
 
     whole = max_similarity(features, target_features)
     try:
-        target_similarity._TARGETS_AT_ONCE = at_once
+        target_similarity._SIMILARITIES_AT_ONCE = at_once
         in_blocks = max_similarity(features, target_features)
     finally:
-        target_similarity._TARGETS_AT_ONCE = before
+        target_similarity._SIMILARITIES_AT_ONCE = before
 
     assert (whole[0] == in_blocks[0]).all()
     assert (whole[1] == in_blocks[1]).all()

@@ -105,7 +105,7 @@ def test_picture_of_more_pixels_than_allowed_is_refused(kind):
     data = picture(width=20, height=10, kind=kind)
 
     assert decode_rgb(data, max_pixels=200).shape == (10, 20, 3)
-    with pytest.raises(ShardError, match="20x10 px exceeds 199"):
+    with pytest.raises(ShardError, match="20x10 px exceeds the limit of 199"):
         decode_rgb(data, max_pixels=199)
 
 

@@ -17,6 +17,7 @@ from tests.projects import ROOT, copy_project, run
 PAGE = ROOT / "docs/extending.md"
 BLOCK = re.compile(r"^```(?:python|yaml) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 METHOD = "short_captions"
+FIRST = f"{METHOD}.curate"
 
 # For a process of its own, whose `vl_pipeline` is the project's it runs in.
 TRAIN_AND_COUNT_VIEWS = """
@@ -51,8 +52,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in _files_of_page().items():
         assert not (project / name).exists(), f"{name} would replace a file of the project"
         (project / name).write_text(text)
-    run(project, "fabricate")  # in this process: the page changes nothing about it
-    _python(project, "-m", "kedro", "run", "--env", "test", "--pipelines", METHOD)
+    for shared in ("fabricate", "ingest", "validate", "embed"):
+        run(project, shared)  # in this process: the page changes nothing about them
+    _python(
+        project, "-m", *f"kedro run --env test --pipelines {METHOD} --from-nodes {FIRST}".split()
+    )
     return project
 
 
@@ -125,6 +129,9 @@ def test_the_method_gets_dvc_stages_of_its_own(project_without_term: Path) -> No
     stages = yaml.safe_load((project_without_term / "dvc.yaml").read_text())["stages"]
 
     assert {f"{METHOD}_{stage}" for stage in ("curate", "train", "evaluate")} < set(stages)
+    package = "src/vl_pipeline"
+    assert f"{package}/curation/caption_length.py" in stages[f"{METHOD}_curate"]["deps"]
+    assert f"{package}/objectives/view_consistency.py" in stages[f"{METHOD}_train"]["deps"]
 
 
 def _files_of_page() -> dict[str, str]:

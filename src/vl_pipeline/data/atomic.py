@@ -78,7 +78,7 @@ def _clear_leftovers(path: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(part|old)")
     for leftover in sorted(path.parent.iterdir()):
         match = pattern.fullmatch(leftover.name)
-        if match is None or psutil.pid_exists(int(match[1])):
+        if match is None or _is_another_process(int(match[1])):
             continue
         if match[2] == "old" and not path.exists():
             os.replace(leftover, path)
@@ -86,6 +86,10 @@ def _clear_leftovers(path: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+
+
+def _is_another_process(number: int) -> bool:
+    return number != os.getpid() and psutil.pid_exists(number)
 
 
 def _flush_to_disk(path: Path) -> None:

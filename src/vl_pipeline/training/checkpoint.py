@@ -161,8 +161,10 @@ def _restore_optimizer(
     for label, value in tensors.items():
         name, key = label.split("|")
         parameter = parameters[name]
-        # AdamW keeps its step count on the CPU or beside the parameter; fused wants it beside.
-        optimizer.state[parameter][key] = value.to(parameter.device)
+        value = value.to(parameter.device)  # fused AdamW wants its step count there too
+        if value.shape == parameter.shape:  # and moments in the parameter's own memory order
+            value = torch.empty_like(parameter).copy_(value)
+        optimizer.state[parameter][key] = value
 
 
 def _differing(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
