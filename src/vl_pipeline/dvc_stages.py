@@ -147,13 +147,20 @@ def _code(pipeline: Pipeline, project: Path) -> set[str]:
 
     graph = grimp.build_graph(PACKAGE)
     modules = {DATASETS, *(node.func.__module__ for node in pipeline.nodes)}
-    # What a node was built around (a method's value) is not among its module's imports.
+    # What a node was built around (a method's value, and the classes it names) is not among its
+    # module's imports.
     methods = (getclosurevars(node.func).nonlocals.get("method") for node in pipeline.nodes)
     modules |= {f"{PACKAGE}.methods.{method.name}" for method in methods if method is not None}
+    hints = {hint for node in pipeline.nodes for _, hint in _annotated_inputs(node)}
+    modules |= {hint.__module__ for hint in hints if _is_ours(hint)}
     closure = modules.union(*(graph.find_upstream_modules(module) for module in modules))
     towers = {str(p.relative_to(project)) for p in (project / TOWERS).glob("*.json")}
     uses_towers = f"{PACKAGE}.models.towers" in closure
     return {_file_of(module, project) for module in closure} | (towers if uses_towers else set())
+
+
+def _is_ours(hint: Any) -> bool:
+    return isinstance(hint, type) and hint.__module__.startswith(f"{PACKAGE}.")
 
 
 def _file_of(module: str, project: Path) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import copy_project, run
+from vl_pipeline.methods import all_methods
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +14,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("finished"))
     run(project, "fabricate")
     run(project, "cit")
-    for method in ("clip", "random"):
-        run(project, method, from_nodes=[f"{method}.curate"])
+    for method in all_methods():
+        if method.name != "cit":
+            run(project, method.name, from_nodes=[f"{method.name}.curate"])
     return project

@@ -76,7 +76,8 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
 
     Returns:
         `precision` and `recall` of the distinct pairs trained on, and the pool's
-        `wanted_fraction`; nothing where the truth is about another pool.
+        `wanted_fraction`; nothing where the truth is about
+        another pool, or there is nothing to count.
     """
     known = pq.read_table(truth, columns=["key", "caption", "relevant", "caption_matches_image"])
     places = pc.index_in(pool["key"], value_set=known["key"].combine_chunks())
@@ -88,6 +89,8 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
         return {}
     wanted = pc.and_(known["relevant"], known["caption_matches_image"]).to_numpy()
     kept = pc.is_in(pool["uid"], value_set=pairs["uid"].combine_chunks()).to_numpy()
+    if not kept.any() or not wanted.any():
+        return {}
     return {
         "precision": float(wanted[kept].mean()),
         "recall": float(kept[wanted].mean()),

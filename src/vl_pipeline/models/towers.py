@@ -111,8 +111,8 @@ class ImageNormalization(nn.Module):
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std) * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(mean) * 255)
+        self.register_buffer("std", torch.tensor(std) * 255)
 
     def forward(self, pixels: Tensor) -> Float[Tensor, "n 3 h w"]:
         """Normalise uint8 [n, h, w, 3]; the result keeps that memory order (channels last)."""

@@ -25,6 +25,7 @@ from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
 from vl_pipeline.embedding.store import Embeddings
+from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
@@ -192,11 +193,22 @@ def _image_source(
     training = recipe.training
     images = PoolImages(data.pool, data.folder)
     if not any(p.requires_grad for p in model.image_tower.trunk.parameters()):
-        trunk = digest_of_weights(model.image_tower.trunk)
+        if recipe.objective.needs.image_views > 1:
+            raise ParameterError(
+                f"{recipe.name}: its objective wants {recipe.objective.needs.image_views} views of "
+                f"an image, but a frozen trunk's features are computed once, of one view; train "
+                f"the trunk (model.pretrained: null), or take the term out"
+            )
+        identity = {
+            "trunk": digest_of_weights(model.image_tower.trunk),
+            "pool": digest_of_pool(data.pool),
+            "device": device.type,
+            "batch_size": training.batch_size,
+        }
         return FrozenFeatures(
             model,
             images,
-            folder=scratch / "image_features" / f"{trunk}-{digest_of_pool(data.pool)}",
+            folder=scratch / "image_features" / digest_of_value(identity),
             device=device,
             batch_size=training.batch_size,
             num_threads=training.num_threads,
