@@ -10,6 +10,7 @@ import json
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -113,7 +114,7 @@ def index_pool(pool: PoolShards) -> ShardIndex:
     """Index every shard of a pool, shard by shard in worker processes, in the order of names.
 
     Raises:
-        ShardError: If no shard is found.
+        ShardError: If no shard is found, or a worker process dies.
         PoolError: If the pairs listed do not add up to pairs kept plus ledger.
     """
     folder = Path(pool.folder)
@@ -123,7 +124,15 @@ def index_pool(pool: PoolShards) -> ShardIndex:
         max_workers=min(pool.num_workers, len(paths)), mp_context=get_context("spawn")
     ) as workers:
         results = workers.map(index_shard, paths, names, [pool.max_pixels] * len(paths))
-        parts = list(tqdm(results, total=len(paths), desc="ingest", unit="shard", disable=None))
+        bar = tqdm(results, total=len(paths), desc="ingest", unit="shard", disable=None)
+        try:
+            parts = list(bar)
+        except BrokenProcessPool as error:
+            raise ShardError(
+                f"{folder}: a worker died while reading shard {bar.n + 1} or a later one of "
+                f"{len(paths)}, most often for lack of memory; nothing was written, lower "
+                f"pool.num_workers (now {pool.num_workers}) and start again"
+            ) from error
     index = ShardIndex(
         pairs=pa.concat_tables(part.pairs for part in parts),
         ledger=pa.concat_tables(part.ledger for part in parts),

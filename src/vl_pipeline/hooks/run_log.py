@@ -35,6 +35,7 @@ def open_store(root: Path, experiment: str) -> Store:
     time break each other. Artifacts of a local store get an absolute place under `root`, because
     DVC runs queued experiments in folders that it deletes.
     """
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
     import mlflow
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
