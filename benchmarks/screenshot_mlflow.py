@@ -41,20 +41,21 @@ def main() -> None:
 
 
 def comparison_of(store: str, task: str | None) -> str:
-    """Give the address of the page that compares the finished runs."""
+    """Give the address of the page that charts the finished runs side by side."""
     client = mlflow.MlflowClient(store)
     experiment = client.get_experiment_by_name("vl_pipeline")
     if experiment is None:
         raise SystemExit("mlflow.db has no experiment vl_pipeline; run a pipeline first")
-    runs = [
-        run.info.run_id
-        for run in client.search_runs([experiment.experiment_id])
-        if run.info.status == "FINISHED"
-        and (task is None or run.data.params["tasks.curate_for"] == json.dumps([task]))
-    ]
-    chosen = urllib.parse.quote(json.dumps(runs))
-    experiments = urllib.parse.quote(json.dumps([experiment.experiment_id]))
-    return f"http://127.0.0.1:{PORT}/#/compare-runs?runs={chosen}&experiments={experiments}"
+    wanted = "attributes.status = 'FINISHED'"
+    if task is not None:
+        wanted += f" and params.`tasks.curate_for` = '{json.dumps([task])}'"
+    query = {
+        "searchFilter": wanted,
+        "compareRunsMode": "CHART",
+        "workflowType": "machine_learning",
+    }
+    page = f"experiments/{experiment.experiment_id}/runs"
+    return f"http://127.0.0.1:{PORT}/#/{page}?{urllib.parse.urlencode(query)}"
 
 
 def wait_for_server() -> None:
@@ -73,7 +74,7 @@ def take_picture(address: str, arguments: argparse.Namespace) -> None:
     """Render a page and write it as PNG."""
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     flags += ["--disable-background-networking", "--no-first-run", "--disable-sync"]
-    flags += ["--virtual-time-budget=30000", "--window-size=1600,1100"]
+    flags += ["--virtual-time-budget=200000", "--window-size=2000,1250"]
     command = [arguments.chromium, *flags, f"--screenshot={arguments.out}", address]
     subprocess.run(command, check=True)
 
