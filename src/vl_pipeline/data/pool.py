@@ -5,8 +5,8 @@ lies beside the pool); whatever leaves the run is keyed by `uid`.
 """
 
 import os
+import weakref
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ class PoolImages:
         shard = self._shard_names.dictionary[self._shard_codes[row]].as_py()
         offset = int(self._offsets[row])
         file = self._open_shard(shard)
-        data = os.pread(file.fileno(), int(self._num_bytes[row]), offset)
+        data = os.pread(file.descriptor, int(self._num_bytes[row]), offset)
         if digest_of_bytes(data) != self._hashes[row].as_py():
             raise ShardError(
                 f"{self._folder / shard}: the image at byte {offset} is not the one that was "
@@ -60,15 +60,23 @@ class PoolImages:
             )
         return data
 
-    def _open(self, shard: str) -> FileIO:
+    def _open(self, shard: str) -> "_OpenFile":
         path = self._folder / shard
         try:
-            return FileIO(path)
+            return _OpenFile(path)
         except OSError as error:
             raise ShardError(
                 f"{path}: cannot be opened ({error}); the pool's index names it, restore it or "
                 f"run the pipeline from ingest again"
             ) from error
+
+
+class _OpenFile:
+    """A file that is closed when the last user lets go of it: a thread may still be reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.descriptor)
 
 
 def rows_of_uids(table: pa.Table, uids: pa.ChunkedArray) -> Rows:
