@@ -6,7 +6,8 @@
 
 Each cell is a run of the project's own pipeline and an MLflow run; cells that are in the result
 file already are not run again, so an interrupted comparison goes on where it stopped. The stages
-that do not depend on the method run once per task. Tables are printed from the result file.
+that do not depend on the method run once per task and call. Calls with other `--set` or `--steps`
+add their cells to the same file. Tables are printed from the result file.
 """
 
 import argparse
@@ -31,13 +32,14 @@ def main() -> None:
     bootstrap_project(PROJECT)
     out: Path = arguments.out
     results: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
-    done = {(r["task"], r["method"], r["seed"], r["steps"]) for r in results}
+    settings = " ".join(arguments.set)
+    done = {(r["task"], r["method"], r["seed"], r["steps"], r["settings"]) for r in results}
     for task in arguments.task:
         cells = [
             (method, seed)
             for seed in arguments.seed
             for method in arguments.method
-            if (task, method, seed, arguments.steps) not in done
+            if (task, method, seed, arguments.steps, settings) not in done
         ]
         for number, (method, seed) in enumerate(cells):
             nodes = [f"{method}.curate"] if number else None
@@ -92,6 +94,7 @@ def run_cell(
     training = json.loads((REPORTS / method / "training.json").read_text())
     metrics = json.loads((REPORTS / method / "metrics.json").read_text())[task]
     cell = {"task": task, "method": method, "seed": seed, "steps": arguments.steps}
+    cell |= {"settings": " ".join(arguments.set)}
     return cell | {"seconds": seconds, "training": training, "metrics": metrics}
 
 
@@ -103,13 +106,13 @@ def set_nested(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
-    """Print mean and standard deviation over seeds, one row per task, method and length."""
+    """Print mean and standard deviation over seeds, one row per task, length, method and settings."""
     print("| task | method | pairs seen | different pairs | top-1 % | top-5 % | chance % | seeds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     cells: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for result in results:
-        key = (result["task"], result["steps"], result["method"])
-        cells.setdefault(key, []).append(result)
+        method = f"{result['method']} {result['settings']}".strip()
+        cells.setdefault((result["task"], result["steps"], method), []).append(result)
     for (task, _, method), group in cells.items():
         pairs = group[0]["training"]["pairs_seen"]
         unique = statistics.mean(r["training"]["num_unique_pairs"] for r in group)

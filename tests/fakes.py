@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ from vl_pipeline.data.shards import PAIR_SCHEMA, index_shard
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.models.towers import DualEncoderConfig
+from vl_pipeline.objectives.contrastive import Contrastive
+from vl_pipeline.objectives.objective import Objective
 from vl_pipeline.training.schedule import Site
 
 MAX_PIXELS = 1_000_000
@@ -205,3 +208,9 @@ def pixels_of(num_images: int, *, side_px: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(
         draw.integers(0, 256, size=(num_images, side_px, side_px, 3), dtype=np.uint8)
     )
+
+
+def objective_of(direction: Literal["image_to_text", "symmetric"]) -> Objective:
+    """The contrastive objective, for a model of any kind."""
+    model = cast(DualEncoder, None)  # it has no weights of its own
+    return Contrastive(direction=direction).build(model, seed=0)

@@ -6,11 +6,10 @@ objective  what is optimised
 frozen     what is not trained
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from vl_pipeline.curation.selection import Curator
-from vl_pipeline.objectives.objective import Objective
+from vl_pipeline.objectives.objective import ObjectiveRecipe
 from vl_pipeline.training.schedule import Schedule
 
 
@@ -24,7 +23,7 @@ class Method:
         source: Where the method is published.
         curator: Class of the rule; its fields are the parameters `<name>.curation`.
         schedule: Class of the schedule; its fields are the parameters `<name>.schedule`.
-        objective: Builds what is optimised.
+        objective: Class of what is optimised; its fields are the parameters `<name>.objective`.
         frozen: Parts of the dual encoder that are not trained where their weights are pretrained.
     """
 
@@ -32,5 +31,5 @@ class Method:
     source: str
     curator: type[Curator]
     schedule: type[Schedule]
-    objective: Callable[[], Objective]
+    objective: type[ObjectiveRecipe]
     frozen: tuple[str, ...] = ()

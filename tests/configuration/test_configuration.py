@@ -28,7 +28,7 @@ def test_every_parameter_is_an_input_of_a_node() -> None:
     }
 
     assert declared - READ_BY_HOOKS == used & declared
-    assert methods == {"curation", "schedule"}
+    assert methods == {"curation", "schedule", "objective"}
 
 
 def test_every_number_says_where_it_comes_from_or_what_it_is_in() -> None:

@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project_without_term(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same project after the method lost its second term and was trained again."""
     changed = shutil.copytree(project, tmp_path_factory.mktemp("changed") / "project")
-    file = changed / f"src/vl_pipeline/methods/{METHOD}.py"
+    file = changed / "src/vl_pipeline/objectives/view_consistency.py"
     text, num_taken_out = re.subn(r'(?m)^ *"view_consistency": .*\n', "", file.read_text())
     assert num_taken_out == 1
     file.write_text(text)

@@ -37,7 +37,9 @@ def test_the_baselines_share_every_number_that_is_not_about_choosing_pairs() -> 
         for method in METHODS
     }
 
-    own = {f"params:{m}.{block}" for m in METHODS for block in ("curation", "schedule")}
+    own = {
+        f"params:{m}.{block}" for m in METHODS for block in ("curation", "schedule", "objective")
+    }
     assert len({frozenset(names - own) for names in parameters.values()}) == 1
 
 

@@ -8,7 +8,7 @@ pretrained: it gives the texts something fixed to align with.
 
 from vl_pipeline.curation.target_similarity import TargetSimilarity
 from vl_pipeline.method import Method
-from vl_pipeline.objectives.contrastive import image_to_text
+from vl_pipeline.objectives.contrastive import Contrastive
 from vl_pipeline.training.schedule import CurateDuringTraining
 
 METHOD = Method(
@@ -16,6 +16,6 @@ METHOD = Method(
     source="https://arxiv.org/abs/2301.02241",
     curator=TargetSimilarity,
     schedule=CurateDuringTraining,
-    objective=image_to_text,
+    objective=Contrastive,
     frozen=("image_tower.trunk",),
 )

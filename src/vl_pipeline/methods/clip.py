@@ -2,7 +2,7 @@
 
 from vl_pipeline.curation.keep_all import KeepAll
 from vl_pipeline.method import Method
-from vl_pipeline.objectives.contrastive import symmetric
+from vl_pipeline.objectives.contrastive import Contrastive
 from vl_pipeline.training.schedule import EpochsOverCuratedSet
 
 METHOD = Method(
@@ -10,5 +10,5 @@ METHOD = Method(
     source="https://arxiv.org/abs/2103.00020",
     curator=KeepAll,
     schedule=EpochsOverCuratedSet,
-    objective=symmetric,
+    objective=Contrastive,
 )

@@ -5,7 +5,7 @@ It is CiT with a coin in the curator's place: same objective, same frozen parts,
 
 from vl_pipeline.curation.random_subset import RandomSubset
 from vl_pipeline.method import Method
-from vl_pipeline.objectives.contrastive import image_to_text
+from vl_pipeline.objectives.contrastive import Contrastive
 from vl_pipeline.training.schedule import EpochsOverCuratedSet
 
 METHOD = Method(
@@ -13,6 +13,6 @@ METHOD = Method(
     source="https://arxiv.org/abs/2304.14108",  # DataComp's random-subset baseline
     curator=RandomSubset,
     schedule=EpochsOverCuratedSet,
-    objective=image_to_text,
+    objective=Contrastive,
     frozen=("image_tower.trunk",),
 )

@@ -3,9 +3,14 @@
 CiT trains in one direction only, CLIP averages both.
 """
 
+from typing import Literal
+
 from jaxtyping import Float
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
 from torch import Tensor
 
+from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.objectives.info_nce import info_nce
 from vl_pipeline.objectives.objective import Needs, Objective, Step
 
@@ -39,11 +44,18 @@ class Symmetric:
         return (to_text + to_image) / 2
 
 
-def image_to_text() -> Objective:
-    """CiT's objective."""
-    return Objective({"image_to_text": (1.0, ImageToText())})
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Contrastive:
+    """Images and captions of a batch find each other, and nothing else is asked of them.
 
+    Attributes:
+        direction: `image_to_text` is CiT's loss, `symmetric` CLIP's.
+    """
 
-def symmetric() -> Objective:
-    """CLIP's objective."""
-    return Objective({"contrastive": (1.0, Symmetric())})
+    direction: Literal["image_to_text", "symmetric"]
+
+    def build(self, model: DualEncoder, *, seed: int) -> Objective:
+        """Give the objective; it has no weights of its own, so model and seed do not matter."""
+        if self.direction == "image_to_text":
+            return Objective({"image_to_text": (1.0, ImageToText())})
+        return Objective({"contrastive": (1.0, Symmetric())})

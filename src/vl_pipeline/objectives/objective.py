@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from vl_pipeline.models.dual_encoder import unit
+from vl_pipeline.models.dual_encoder import DualEncoder, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,14 @@ class Objective(nn.Module):
         total = torch.stack(weighted).sum()
         report = {f"loss_{name}": loss.detach() for name, loss in losses.items()}
         return total, report | {"loss_total": total.detach()}
+
+
+class ObjectiveRecipe(Protocol):
+    """A method's objective as parameters: a frozen dataclass whose fields stand in YAML."""
+
+    def build(self, model: DualEncoder, *, seed: int) -> Objective:
+        """Give the objective for `model`; weights of heads are drawn from `seed`."""
+        ...
 
 
 def union_of(needs: Iterable[Needs]) -> Needs:

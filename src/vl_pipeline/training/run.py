@@ -29,7 +29,7 @@ from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
-from vl_pipeline.objectives.objective import Objective
+from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
 from vl_pipeline.training.loop import Trainer, Training
 from vl_pipeline.training.schedule import Round, Schedule, Site
@@ -79,7 +79,7 @@ class Recipe:
     name: str
     curator: Curator
     schedule: Schedule
-    objective: Objective
+    objective: ObjectiveRecipe
     frozen: tuple[str, ...]
     model: DualEncoderConfig
     training: Training
@@ -118,10 +118,11 @@ def train_recipe(
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
+    objective = recipe.objective.build(model, seed=recipe.training.seed)
     trainer = Trainer(
         model,
-        recipe.objective,
-        _image_source(model, data, recipe, device=device, scratch=scratch),
+        objective,
+        _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch),
         data.tokens,
         recipe.training,
         device=device,
@@ -188,14 +189,20 @@ def _build_model(data: TrainingData, recipe: Recipe) -> DualEncoder:
 
 
 def _image_source(
-    model: DualEncoder, data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+    model: DualEncoder,
+    data: TrainingData,
+    recipe: Recipe,
+    needs: Needs,
+    *,
+    device: torch.device,
+    scratch: Path,
 ) -> ImageSource:
     training = recipe.training
     images = PoolImages(data.pool, data.folder)
     if not any(p.requires_grad for p in model.image_tower.trunk.parameters()):
-        if recipe.objective.needs.image_views > 1:
+        if needs.image_views > 1:
             raise ParameterError(
-                f"{recipe.name}: its objective wants {recipe.objective.needs.image_views} views of "
+                f"{recipe.name}: its objective wants {needs.image_views} views of "
                 f"an image, but a frozen trunk's features are computed once, of one view; train "
                 f"the trunk (model.pretrained: null), or take the term out"
             )
@@ -217,7 +224,7 @@ def _image_source(
         images,
         training.views,
         side_px=model.image_size_px,
-        num_views=recipe.objective.needs.image_views,
+        num_views=needs.image_views,
         seed=training.seed,
     )
     return FreshViews(model, loader, device=device, num_threads=training.num_threads)
@@ -237,7 +244,7 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
 
 
 def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    parts = ("curator", "schedule", "model", "training")
+    parts = ("curator", "schedule", "objective", "model", "training")
     return {
         "method": recipe.name,
         "version": __version__,

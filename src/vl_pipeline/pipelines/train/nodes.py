@@ -35,6 +35,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
         training: Training,
         curator: method.curator,
         schedule: method.schedule,
+        objective: method.objective,
         scratch: Path,
     ) -> Outputs:
         """Give checkpoint, history, rounds, pairs trained on, statistics and figures."""
@@ -51,7 +52,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             name=method.name,
             curator=curator,
             schedule=schedule,
-            objective=method.objective(),
+            objective=objective,
             frozen=method.frozen,
             model=model,
             training=training,

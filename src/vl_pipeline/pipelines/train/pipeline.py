@@ -19,6 +19,7 @@ def create_pipeline(method: Method) -> Pipeline:
         "training": "params:training",
         "curator": "params:curation",
         "schedule": "params:schedule",
+        "objective": "params:objective",
         "scratch": "scratch",
     }
     outputs = [
