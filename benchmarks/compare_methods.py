@@ -106,7 +106,7 @@ def set_nested(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
-    """Print mean and standard deviation over seeds, one row per task, length, method and settings."""
+    """Print mean and deviation over seeds, a row per task, length, method and settings."""
     print("| task | method | pairs seen | different pairs | top-1 % | top-5 % | chance % | seeds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     cells: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
