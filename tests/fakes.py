@@ -1,5 +1,6 @@
 """Plain builders of small data: pictures, shards, pools, candidates and models."""
 
+import hashlib
 import io
 import itertools
 import json
@@ -16,7 +17,8 @@ from PIL import Image
 
 from vl_pipeline.curation.selection import Candidates
 from vl_pipeline.data.digest import digest_of_bytes
-from vl_pipeline.data.shards import PAIR_SCHEMA, index_shard
+from vl_pipeline.data.pairs import PAIR_SCHEMA
+from vl_pipeline.data.shards import index_shard
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.models.towers import DualEncoderConfig
@@ -123,6 +125,7 @@ def pool_table(num_pairs: int, **columns: list) -> pa.Table:
         "image_offset": [512 * n for n in numbers],
         "image_bytes": [100] * num_pairs,
         "image_hash": [digest_of_bytes(b"image", str(n).encode()) for n in numbers],
+        "perceptual_hash": [hashlib.sha256(str(n).encode()).digest() for n in numbers],
         "width": [64] * num_pairs,
         "height": [48] * num_pairs,
         "caption": [f"caption number {n}" for n in numbers],

@@ -13,6 +13,7 @@ from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
 from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_evaluate
 from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
 from vl_pipeline.pipelines.ingest.pipeline import create_pipeline as create_ingest
+from vl_pipeline.pipelines.screen.pipeline import create_pipeline as create_screen
 from vl_pipeline.pipelines.train.pipeline import create_pipeline as create_train
 from vl_pipeline.pipelines.validate.pipeline import create_pipeline as create_validate
 
@@ -24,10 +25,11 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages = {
         "fabricate": create_fabricate(),
         "ingest": create_ingest(),
+        "screen": create_screen(),
         "validate": create_validate(),
         "embed": create_embed(),
     }
-    shared = stages["ingest"] + stages["validate"] + stages["embed"]
+    shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
     methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}
     return {**stages, **methods, "__default__": methods["cit"]}
 

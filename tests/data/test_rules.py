@@ -54,7 +54,7 @@ def test_ledger_says_what_was_found_and_what_is_accepted():
 
     (row,) = ledger.to_pylist()
     assert {
-        "stage": "validate",
+        "stage": "screen",
         "shard": "0.tar",
         "key": "00000",
         "uid": pairs["uid"][0].as_py(),

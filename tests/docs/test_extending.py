@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in _files_of_page().items():
         assert not (project / name).exists(), f"{name} would replace a file of the project"
         (project / name).write_text(text)
-    for shared in ("fabricate", "ingest", "validate", "embed"):
+    for shared in ("fabricate", "ingest", "screen", "validate", "embed"):
         run(project, shared)  # in this process: the page changes nothing about them
     _python(
         project, "-m", *f"kedro run --env test --pipelines {METHOD} --from-nodes {FIRST}".split()

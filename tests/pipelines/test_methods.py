@@ -19,7 +19,7 @@ from vl_pipeline.models.weights import load_model
 from vl_pipeline.pipeline_registry import register_pipelines
 
 METHODS = [method.name for method in all_methods()]
-SHARED_NODES = {"ingest", "validate", "admit", "embed"}
+SHARED_NODES = {"ingest", "screen", "validate", "admit", "embed"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -65,7 +65,7 @@ def apply_pair_rules(pairs: pa.Table, rules: PairRules) -> tuple[pa.Table, pa.Ta
 def _charge(pairs: pa.Table, charged: np.ndarray, finding: Finding) -> pa.Table:
     mask = pa.array(charged)
     rejected = pairs.filter(mask)
-    constant = {"stage": "validate", "rule": finding.rule, "limit": finding.limit}
+    constant = {"stage": "screen", "rule": finding.rule, "limit": finding.limit}
     columns = {name: rejected[name] for name in ("shard", "key", "uid")}
     columns |= {name: pa.repeat(value, rejected.num_rows) for name, value in constant.items()}
     columns["value"] = pc.cast(finding.value.filter(mask), pa.string())

@@ -6,7 +6,6 @@ decodes each image once to know that it can be read, and notes where its bytes l
 any image of the pool is one seek away. What cannot be used goes to the ledger, pair by pair.
 """
 
-import json
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,30 +25,14 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
-from vl_pipeline.data.digest import digest_of_bytes
-from vl_pipeline.data.images import MAX_PIXELS, decode_rgb
+from vl_pipeline.data.images import MAX_PIXELS
 from vl_pipeline.data.ledger import Rejection, ledger_of, require_balance
+from vl_pipeline.data.pairs import PAIR_SCHEMA, UnusablePairError, read_pair
 from vl_pipeline.data.paths import InputFolder
-from vl_pipeline.data.tar import Member, index_tar
+from vl_pipeline.data.tar import index_tar
 from vl_pipeline.errors import ShardError
 
 _FAILURES = ("failed_to_download", "failed_to_resize")  # what img2dataset writes
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
-
-PAIR_SCHEMA = pa.schema(
-    [
-        ("uid", pa.string()),  # of image bytes and caption: the pair's identity everywhere
-        ("shard", pa.string()),  # path below the pool's folder
-        ("key", pa.string()),
-        ("image_offset", pa.int64()),  # of the compressed image within the shard, in bytes
-        ("image_bytes", pa.int64()),
-        ("image_hash", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("caption", pa.string()),
-        ("url", pa.string()),  # null where the shard does not say
-    ]
-)
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -76,14 +59,6 @@ class ShardIndex:
     pairs: pa.Table
     ledger: pa.Table
     num_listed: int
-
-
-class _UnusablePairError(Exception):
-    """Why a pair cannot be used; becomes a row of the ledger."""
-
-    def __init__(self, rule: str, *, value: str, limit: str) -> None:
-        super().__init__(rule)
-        self.rule, self.value, self.limit = rule, value, limit
 
 
 def list_shards(folder: Path, pattern: str) -> list[Path]:
@@ -166,8 +141,8 @@ def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
     with _mapped(path) as data:
         for key, members in tar.samples.items():
             try:
-                pairs.append(_read_pair(data, name, key, members, max_pixels))
-            except _UnusablePairError as found:
+                pairs.append(read_pair(data, name, key, members, max_pixels))
+            except UnusablePairError as found:
                 reject(key, found.rule, found.value, found.limit)
     for key in tar.repeated_keys:
         reject(key, "repeated_key", key, "unique in its shard")
@@ -190,78 +165,6 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
         return
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
-
-
-def _read_pair(
-    data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], max_pixels: int
-) -> dict[str, object]:
-    by_suffix = {member.suffix: member for member in members}
-    image = next((by_suffix[s] for s in IMAGE_SUFFIXES if s in by_suffix), None)
-    if image is None:
-        raise _UnusablePairError(
-            "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
-        )
-    side = _read_side_json(data, by_suffix.get("json"))
-    caption = _read_caption(data, by_suffix.get("txt"), side)
-    image_bytes = data[image.offset : image.offset + image.num_bytes]
-    try:
-        height, width, _ = decode_rgb(image_bytes, max_pixels=max_pixels).shape
-    except ShardError as error:
-        raise _UnusablePairError(
-            "unreadable_image", value=str(error), limit="a whole image"
-        ) from error
-    url = side.get("url")
-    return {
-        "uid": digest_of_bytes(image_bytes, caption.encode()),
-        "shard": shard,
-        "key": key,
-        "image_offset": image.offset,
-        "image_bytes": image.num_bytes,
-        "image_hash": digest_of_bytes(image_bytes),
-        "width": width,
-        "height": height,
-        "caption": caption,
-        "url": url if isinstance(url, str) and not _has_surrogates(url) else None,
-    }
-
-
-def _read_side_json(data: mmap.mmap | bytes, member: Member | None) -> dict[str, object]:
-    if member is None:
-        return {}
-    try:
-        value = json.loads(data[member.offset : member.offset + member.num_bytes])
-    except (ValueError, RecursionError) as error:
-        raise _UnusablePairError(
-            "unreadable_json", value=type(error).__name__, limit="JSON"
-        ) from error
-    return value if isinstance(value, dict) else {}
-
-
-def _read_caption(data: mmap.mmap | bytes, text: Member | None, side: dict[str, object]) -> str:
-    if text is not None:
-        try:
-            caption = data[text.offset : text.offset + text.num_bytes].decode()
-        except UnicodeDecodeError as error:
-            raise _UnusablePairError(
-                "undecodable_caption", value=str(error), limit="UTF-8"
-            ) from error
-    elif isinstance(side.get("caption"), str):
-        caption = str(side["caption"])
-        if not caption.isprintable() and _has_surrogates(caption):
-            raise _UnusablePairError("undecodable_caption", value="lone surrogate", limit="UTF-8")
-    else:
-        raise _UnusablePairError(
-            "missing_caption", value="no .txt, no caption in .json", limit="a caption"
-        )
-    if not caption.strip():
-        raise _UnusablePairError(
-            "empty_caption", value=repr(caption[:20]), limit="a visible character"
-        )
-    return caption.strip()
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _listed_but_absent(path: Path, *, present: set[str]) -> dict[str, tuple[str, str]]:

@@ -16,8 +16,8 @@ from jaxtyping import Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
+from vl_pipeline.data.pairs import IMAGE_SUFFIXES
 from vl_pipeline.data.paths import InputFolder
-from vl_pipeline.data.shards import IMAGE_SUFFIXES
 from vl_pipeline.data.tar import Member, index_tar
 from vl_pipeline.errors import ShardError
 

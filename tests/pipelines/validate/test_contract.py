@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.rules import PairRules
-from vl_pipeline.data.shards import PAIR_SCHEMA
 from vl_pipeline.errors import PoolError
 from vl_pipeline.pipelines.validate.contract import ContractResult, PoolContract, check_contract
 
@@ -29,6 +29,7 @@ def pool_of(num_pairs: int) -> pa.Table:
             "image_offset": 512 * (n + 1),
             "image_bytes": 400,
             "image_hash": f"{1000 + n:032x}",
+            "perceptual_hash": n.to_bytes(32, "big"),
             "width": 64,
             "height": 48,
             "caption": f"caption number {n}",

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
-from vl_pipeline.data.shards import PAIR_SCHEMA
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.pipelines.validate.contract import ContractResult, Outcome
 from vl_pipeline.pipelines.validate.report import render_report
 
@@ -21,6 +21,7 @@ def pool_of(captions: list[str]) -> pa.Table:
             "image_offset": 512 * (n + 1),
             "image_bytes": 400,
             "image_hash": f"{1000 + n:032x}",
+            "perceptual_hash": n.to_bytes(32, "big"),
             "width": 64,
             "height": 48,
             "caption": caption,

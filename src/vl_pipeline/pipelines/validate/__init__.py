@@ -1,1 +1,1 @@
-"""Drop pairs that break a rule, and hold what is left to the pool's contract."""
+"""Hold the pairs that screening left to the pool's contract."""

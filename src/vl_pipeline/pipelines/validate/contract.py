@@ -15,8 +15,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
 from vl_pipeline.data.ledger import count_by_rule
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.rules import PairRules
-from vl_pipeline.data.shards import PAIR_SCHEMA
 from vl_pipeline.errors import PoolError
 from vl_pipeline.pipelines.validate.expectations import (
     OUR_DEFECT,

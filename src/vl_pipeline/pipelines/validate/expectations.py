@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vl_pipeline.data.digest import DIGEST_BYTES
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.rules import PairRules
-from vl_pipeline.data.shards import PAIR_SCHEMA
 
 if TYPE_CHECKING:  # importing it costs seconds, so the functions that need it do
     from great_expectations.expectations.expectation import Expectation

@@ -7,13 +7,12 @@ from vl_pipeline.pipelines.validate.nodes import admit, validate
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    given = ["indexed_pool", "ingest_ledger", "ingest_accounts"]
+    given = ["screened_pool", "ledger", "ingest_accounts", "screening_evidence"]
     parameters = ["params:pair_rules", "params:contract"]
-    outputs = ["ledger", "validation_summary", "validation_report"]
-    admitted = ["indexed_pool", "validation_summary", "params:pair_rules"]
+    outputs = ["validation_summary", "validation_report"]
     return Pipeline(
         [
             Node(validate, given + parameters, outputs, name="validate"),
-            Node(admit, admitted, "pool", name="admit"),
+            Node(admit, ["screened_pool", "validation_summary"], "pool", name="admit"),
         ]
     )

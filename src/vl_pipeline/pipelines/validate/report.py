@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vl_pipeline.data.shards import PAIR_SCHEMA
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.pipelines.validate.contract import ContractResult, describe
 from vl_pipeline.pipelines.validate.expectations import with_measures
 from vl_pipeline.pipelines.validate.histogram import render_histogram

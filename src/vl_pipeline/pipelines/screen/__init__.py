@@ -1,0 +1,1 @@
+"""Turn pairs away that break a rule."""

@@ -1,0 +1,12 @@
+"""How screen is wired."""
+
+from kedro.pipeline import Node, Pipeline
+
+from vl_pipeline.pipelines.screen.nodes import screen
+
+
+def create_pipeline() -> Pipeline:
+    """Wire the stage."""
+    inputs = ["indexed_pool", "ingest_ledger", "params:pair_rules"]
+    outputs = ["screened_pool", "ledger", "screening_evidence"]
+    return Pipeline([Node(screen, inputs, outputs, name="screen")])

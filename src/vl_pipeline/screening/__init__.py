@@ -1,0 +1,1 @@
+"""Turning pairs away before anything is embedded: rules, blocked pairs, duplicates, leaks."""
