@@ -141,8 +141,24 @@ def candidates(
     return Candidates(
         rows=np.arange(len(features)) if rows is None else np.array(rows, dtype=np.int64),
         pool=pool_table(len(features)),
+        target_texts=[f"text {n}" for n in range(len(targets))],
         encode_captions=lambda rows: features[rows],
         encode_targets=lambda: targets,
+    )
+
+
+def captioned(captions: Sequence[str], target_texts: Sequence[str], rows=None) -> Candidates:
+    """Candidates for rules that read captions and ask for no features."""
+
+    def refuse(*_: object) -> np.ndarray:
+        raise AssertionError("words need no features")
+
+    return Candidates(
+        rows=np.arange(len(captions)) if rows is None else np.array(rows, dtype=np.int64),
+        pool=pool_table(len(captions), caption=list(captions)),
+        target_texts=target_texts,
+        encode_captions=refuse,
+        encode_targets=refuse,
     )
 
 
@@ -162,6 +178,7 @@ def site(
         return Candidates(
             rows=rows,
             pool=pool,
+            target_texts=[f"text {n}" for n in range(len(targets))],
             encode_captions=lambda rows: features[rows],
             encode_targets=lambda: targets,
         )

@@ -18,6 +18,7 @@ def block(rows, pool: pa.Table = POOL) -> Candidates:
     return Candidates(
         rows=np.array(rows, dtype=np.int64),
         pool=pool,
+        target_texts=[],
         encode_captions=refuse,
         encode_targets=refuse,
     )

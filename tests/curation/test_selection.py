@@ -84,6 +84,7 @@ def test_features_are_encoded_once_and_only_when_asked_for():
     block = Candidates(
         rows=np.array([4, 2]),
         pool=candidates(unit([1, 0]), unit([1, 0])).pool,
+        target_texts=[],
         encode_captions=encode,
         encode_targets=lambda: unit([1, 0]),
     )

@@ -79,6 +79,7 @@ class World:
             return lambda rows: Candidates(
                 rows=rows,
                 pool=self.pool,
+                target_texts=[],
                 encode_captions=lambda rows: encoder.features(self.tokens, rows),
                 encode_targets=lambda: encoder.features(self.target_tokens),
             )

@@ -19,6 +19,7 @@ def curate_offline(curator: Curator, pool: pa.Table, embeddings: Embeddings) -> 
         return Candidates(
             rows=rows,
             pool=pool,
+            target_texts=embeddings.target_texts,
             encode_captions=embeddings.captions_of,
             encode_targets=lambda: embeddings.targets,
         )

@@ -7,7 +7,7 @@ business and not the curator's.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -29,17 +29,29 @@ class Candidates:
     Attributes:
         rows: Pool rows of the block.
         pool: The whole pool's table; the block is `pool.take(rows)`.
+        target_texts: The task's texts, in the order of their features.
         encode_captions: Gives unit-length features of the block's captions, when asked.
         encode_targets: Gives unit-length features of the target texts, when asked.
     """
 
     rows: Rows
     pool: pa.Table
+    target_texts: Sequence[str]
     encode_captions: Callable[[Rows], Float32[np.ndarray, "n width"]]
     encode_targets: Callable[[], Float32[np.ndarray, "targets width"]]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def uids(self) -> list[str]:
+        """The block's uids."""
+        return self.pool["uid"].take(self.rows).to_pylist()
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """The block's captions."""
+        return self.pool["caption"].take(self.rows).to_pylist()
 
     @cached_property
     def caption_features(self) -> Float32[np.ndarray, "n width"]:
@@ -132,3 +144,15 @@ def unscored(rows: Rows, keep: Bool[np.ndarray, " n"], *, reason: str) -> Select
         reason=keep.astype(np.int8),
         reasons=(DROPPED, reason),
     )
+
+
+def named(rows: Rows, nearest_target: Int32[np.ndarray, " n"], *, reason: str) -> Selection:
+    """Answer without scores, where what is kept is kept for a target text: `reason` for all of it.
+
+    Args:
+        rows: Pool rows of the block.
+        nearest_target: The text each pair is kept for; -1 for pairs that are dropped.
+        reason: What the text did for it.
+    """
+    selection = unscored(rows, nearest_target >= 0, reason=reason)
+    return dataclasses.replace(selection, nearest_target=nearest_target)

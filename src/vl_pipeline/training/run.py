@@ -159,7 +159,11 @@ def write_checkpoint(folder: Path, trained: Trained, config: DualEncoderConfig) 
 
 
 def look_with(
-    encoder: TextEncoder, pool: pa.Table, tokens: Tokens, target_tokens: Tokens
+    encoder: TextEncoder,
+    pool: pa.Table,
+    tokens: Tokens,
+    target_texts: list[str],
+    target_tokens: Tokens,
 ) -> Callable[[], Callable[[Rows], Candidates]]:
     """Give a function that starts a round: target texts are encoded once in each."""
 
@@ -171,6 +175,7 @@ def look_with(
         return lambda rows: Candidates(
             rows=rows,
             pool=pool,
+            target_texts=target_texts,
             encode_captions=lambda rows: encoder.features(tokens, rows),
             encode_targets=encode_targets,
         )
@@ -231,11 +236,13 @@ def _image_source(
 
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
-    target_tokens = tokenize(data.embeddings.target_texts, data.tokenizer)
+    target_texts = data.embeddings.target_texts
+    target_tokens = tokenize(target_texts, data.tokenizer)
+    encoder = TextEncoder(model, device)
     return Site(
         num_pairs=data.pool.num_rows,
         curator=recipe.curator,
-        look=look_with(TextEncoder(model, device), data.pool, data.tokens, target_tokens),
+        look=look_with(encoder, data.pool, data.tokens, target_texts, target_tokens),
         initial_targets=data.embeddings.targets,
         curated=rows_of_uids(data.pool, data.curated["uid"]),
         batch_size=recipe.training.batch_size,
