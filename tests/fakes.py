@@ -216,10 +216,7 @@ def fake_tokens(num_texts: int, *, vocabulary: int = 100, longest: int = 8) -> T
 
 def build_model(name: str, *, seed: int = 0, min_temperature: float = 0.01) -> DualEncoder:
     """A dual encoder with random weights."""
-    config = DualEncoderConfig(
-        name=name, pretrained=None, temperature=0.07, min_temperature=min_temperature
-    )
-    return DualEncoder(config, seed=seed)
+    return DualEncoder(model_config(name, min_temperature=min_temperature), seed=seed)
 
 
 def pixels_of(num_images: int, *, side_px: int, seed: int = 0) -> torch.Tensor:
@@ -234,3 +231,38 @@ def objective_of(direction: Literal["image_to_text", "symmetric"]) -> Objective:
     """The contrastive objective, for a model of any kind."""
     model = cast(DualEncoder, None)  # it has no weights of its own
     return Contrastive(direction=direction).build(model, seed=0)
+
+
+def model_config(name: str, *, min_temperature: float = 0.01, **sources: str) -> DualEncoderConfig:
+    """A configuration with random weights, but for what `sources` name."""
+    return DualEncoderConfig(
+        name=name,
+        **({"pretrained": None} | sources),
+        temperature=0.07,
+        min_temperature=min_temperature,
+    )
+
+
+def write_text_encoder(folder: Path, *, seed: int = 0, pads_with: int = 0) -> Path:
+    """A tiny BERT with a word tokenizer and a mean pooler, in Hugging Face's folder layout."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "cat", "red", "of", "photo"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        pad_token_id=pads_with,
+    )
+    torch.manual_seed(seed)
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    pooling = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    return folder

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import tokens_of
+from tests.fakes import model_config, tokens_of
 from vl_pipeline.data.tokens import fill_tokens, read_tokens, tokenize
 from vl_pipeline.models.towers import build_tokenizer
 
@@ -12,7 +12,7 @@ TEXTS = ["a dog", "!", "wow! a cat!", "", "a photo of a very very small giraffe,
 
 @pytest.fixture(scope="module")
 def clip_tokenizer():
-    return build_tokenizer("resnet-tiny-64")
+    return build_tokenizer(model_config("resnet-tiny-64"))
 
 
 def padded_by_words(texts) -> np.ndarray:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.fakes import model_config
 from vl_pipeline.data.tasks import ClassificationTask, RetrievalTask
 from vl_pipeline.evaluation.evaluate import evaluate_task
 from vl_pipeline.models.dual_encoder import DualEncoder
-from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
+from vl_pipeline.models.towers import build_tokenizer
 
 NAME = "resnet-tiny-64"
 
@@ -40,7 +41,7 @@ def evaluate(task, model, *, batch_size=2):
     return evaluate_task(
         task,
         model=model,
-        tokenizer=build_tokenizer(NAME),
+        tokenizer=build_tokenizer(model_config(NAME)),
         device=torch.device("cpu"),
         batch_size=batch_size,
         num_threads=1,
@@ -49,8 +50,7 @@ def evaluate(task, model, *, batch_size=2):
 
 @pytest.fixture(scope="module")
 def model():
-    config = DualEncoderConfig(name=NAME, pretrained=None, temperature=0.07, min_temperature=0.01)
-    return DualEncoder(config, seed=0)
+    return DualEncoder(model_config(NAME), seed=0)
 
 
 def test_classification_has_metrics_a_table_and_a_confusion(model):

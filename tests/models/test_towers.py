@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tests.fakes import fake_tokens, pixels_of
+from tests.fakes import fake_tokens, model_config, pixels_of
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.towers import (
@@ -42,7 +42,7 @@ def tokens_for(theirs) -> torch.Tensor:
     if theirs.text.vocab_size == 100:
         tokens = fake_tokens(5, longest=theirs.text.context_length).padded(np.arange(5))
     else:
-        tokens = build_tokenizer("resnet-tiny-64")(TEXTS)
+        tokens = build_tokenizer(model_config("resnet-tiny-64"))(TEXTS)
     missing = theirs.text.context_length - tokens.shape[1]
     return torch.nn.functional.pad(torch.from_numpy(tokens), (0, missing))
 
@@ -148,7 +148,7 @@ def test_numbers_that_mean_nothing_are_refused(wrong):
 
 
 def test_tokenizer_gives_the_models_context():
-    tokens = tokenize(["dog " * 100], build_tokenizer("resnet-tiny-64"))
+    tokens = tokenize(["dog " * 100], build_tokenizer(model_config("resnet-tiny-64")))
 
     assert tokens.lengths.tolist() == [32]  # cut, and its end token kept
     assert tokens.values[-1] == 49407

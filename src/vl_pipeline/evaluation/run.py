@@ -37,7 +37,7 @@ def evaluate_checkpoint(
 ) -> list[TaskResult]:
     """Evaluate a checkpoint on each task of `evaluate_on`, in order."""
     model, config = load_model(checkpoint, device=device)
-    tokenizer = build_tokenizer(config.name)
+    tokenizer = build_tokenizer(config)
     return [
         evaluate_task(
             read_task(Path(tasks.folder) / name, split=evaluation.split),

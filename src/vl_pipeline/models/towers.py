@@ -18,6 +18,12 @@ from torch import Tensor, nn
 
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
+from vl_pipeline.models.text_encoders import (
+    has_weights,
+    pooler_of,
+    require_text_encoder,
+    set_dropout,
+)
 
 if TYPE_CHECKING:
     from open_clip.transformer import TextTransformer
@@ -32,16 +38,39 @@ class DualEncoderConfig:
 
     Attributes:
         name: A model of open_clip (`ViT-B-32`) or of this package's `models/configs`.
-        pretrained: A tag of open_clip for that model, or a path to its weights; None starts
-            the image tower from random weights.
+        pretrained: A tag of open_clip for that model, or a path to its weights, for both towers.
+        image_weights: Path to weights of the image tower alone, in open_clip's or timm's names.
+        text_encoder: Folder of a Hugging Face text encoder with its tokenizer, in the place of
+            the model's own text tower. Its weights are used where the folder holds them.
         temperature: Where the learned temperature starts.
         min_temperature: The temperature is clamped to at least this after each step.
     """
 
     name: Annotated[str, MinLen(1)]
     pretrained: str | None
+    image_weights: str | None = None
+    text_encoder: str | None = None
     temperature: Annotated[float, Gt(0)]
     min_temperature: Annotated[float, Gt(0)]
+
+    def __post_init__(self) -> None:
+        if self.pretrained and (self.image_weights or self.text_encoder):
+            raise ParameterError(
+                f"model.pretrained is '{self.pretrained}', which fills both towers; with "
+                f"model.image_weights or model.text_encoder it has to be null"
+            )
+
+    @property
+    def has_pretrained_image(self) -> bool:
+        """Whether the image trunk starts from anything but random weights."""
+        return bool(self.pretrained or self.image_weights)
+
+    @property
+    def has_pretrained_text(self) -> bool:
+        """Whether the text trunk starts from anything but random weights."""
+        return bool(self.pretrained) or (
+            self.text_encoder is not None and has_weights(Path(self.text_encoder))
+        )
 
 
 class Tower(nn.Module):
@@ -71,16 +100,18 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
             f"model.name is '{config.name}'; known are open_clip's models and "
             f"{sorted(p.stem for p in CONFIG_FOLDER.glob('*.json'))}"
         )
+    overrides: Any = {"text_cfg": text_encoder_config(config)} if config.text_encoder else {}
     if config.pretrained is None:
         logging.getLogger().addFilter(_without_note_on_random_weights)
     try:
         model: Any = open_clip.create_model(
-            config.name, pretrained=config.pretrained, force_custom_text=True
+            config.name, pretrained=config.pretrained, force_custom_text=True, **overrides
         )
+        if config.image_weights:
+            _load_image_weights(model.visual, Path(config.image_weights))
     except (RuntimeError, OSError, ValueError) as error:
         raise ParameterError(
-            f"model.name '{config.name}' with model.pretrained '{config.pretrained}' cannot be "
-            f"built: {error}"
+            f"model.name '{config.name}' with {_sources(config)} cannot be built: {error}"
         ) from error
     finally:
         logging.getLogger().removeFilter(_without_note_on_random_weights)
@@ -95,13 +126,62 @@ def _without_note_on_random_weights(record: logging.LogRecord) -> bool:
     return "No pretrained weights loaded" not in record.getMessage()
 
 
-def build_tokenizer(name: str) -> Tokenizer:
+def _sources(config: DualEncoderConfig) -> str:
+    names = ("pretrained", "image_weights", "text_encoder")
+    given = {name: getattr(config, name) for name in names if getattr(config, name)}
+    return ", ".join(f"model.{name} '{value}'" for name, value in given.items()) or "random weights"
+
+
+def _load_image_weights(visual: Any, file: Path) -> None:
+    """Load an image tower's weights, whole; a classifier that timm's weights bring is left out."""
+    from open_clip.factory import load_state_dict
+    from open_clip.timm_model import TimmModel
+
+    weights: Any = load_state_dict(str(file), weights_only=True)
+    weights = {name.removeprefix("visual."): tensor for name, tensor in weights.items()}
+    if isinstance(visual, TimmModel) and not any(name.startswith("trunk.") for name in weights):
+        trunk: Any = visual.trunk
+        classifier = trunk.default_cfg["classifier"]
+        weights = {n: t for n, t in weights.items() if not n.startswith(f"{classifier}.")}
+        visual.trunk.load_state_dict(weights)
+    else:
+        visual.load_state_dict(weights)
+
+
+def build_tokenizer(config: DualEncoderConfig) -> Tokenizer:
     """Build open_clip's tokenizer for a model, as a function from texts to a numpy array."""
     import open_clip
+    from open_clip.tokenizer import HFTokenizer
 
     open_clip.add_model_config(CONFIG_FOLDER)
-    tokenizer = open_clip.get_tokenizer(name)
+    if config.text_encoder:
+        context = text_encoder_config(config)["context_length"]
+        tokenizer: Any = HFTokenizer(config.text_encoder, context_length=context)
+    else:
+        tokenizer = open_clip.get_tokenizer(config.name)
     return lambda texts: tokenizer(list(texts)).numpy()
+
+
+def text_encoder_config(config: DualEncoderConfig) -> dict[str, Any]:
+    """Describe `config.text_encoder` as open_clip's text configuration.
+
+    Raises:
+        ParameterError: If the folder is no text encoder that can be used here.
+    """
+    import open_clip
+
+    assert config.text_encoder is not None
+    folder = Path(config.text_encoder)
+    require_text_encoder(folder)
+    own = open_clip.get_model_config(config.name) or {}
+    return {
+        "hf_model_name": str(folder),
+        "hf_tokenizer_name": str(folder),
+        "hf_model_pretrained": has_weights(folder),
+        "hf_pooler_type": pooler_of(folder),
+        "hf_proj_type": "linear",
+        "context_length": own["text_cfg"].get("context_length", 77),
+    }
 
 
 class ImageNormalization(nn.Module):
@@ -136,12 +216,17 @@ def _split_image_tower(visual: nn.Module) -> Tower:
 
 
 def _split_text_tower(text: nn.Module) -> Tower:
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer
 
+    if isinstance(text, HFTextEncoder):
+        projection, text.proj = text.proj, nn.Identity()
+        set_dropout(text, 0.0)
+        return Tower(text, projection)
     if not isinstance(text, TextTransformer) or text.cls_emb is not None:
         raise ParameterError(
             f"a text tower of kind {type(text).__name__} cannot be taken apart; open_clip's "
-            f"native text transformers can"
+            f"native text transformers and Hugging Face's encoders can"
         )
     projection = text.text_projection
     text.text_projection = None
@@ -163,10 +248,14 @@ def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[T
 
     A causal trunk's output at the end token depends on nothing after it, so padding shorter is
     exact. On a CPU, where positions are what costs, texts of similar length are run together,
-    each group padded to its own longest. Other trunks are padded to their full context.
+    each group padded to its own longest. Hugging Face's encoders mask the padding. Other trunks
+    are padded to their full context.
     """
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer
 
+    if isinstance(text, HFTextEncoder):
+        return text(tokens)
     assert isinstance(text, TextTransformer)
     if text.attn_mask is None:
         return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))

@@ -11,7 +11,10 @@ from torch import nn
 
 from vl_pipeline.errors import CheckpointError
 from vl_pipeline.models.dual_encoder import DualEncoder
+from vl_pipeline.models.text_encoders import copy_description
 from vl_pipeline.models.towers import DualEncoderConfig
+
+_TEXT_ENCODER = "text_encoder"
 
 
 def save_weights(module: nn.Module, file: Path) -> None:
@@ -51,13 +54,15 @@ def _require_same_shapes(module: nn.Module, weights: dict[str, torch.Tensor]) ->
 
 
 def save_model(model: DualEncoder, config: DualEncoderConfig, folder: Path) -> None:
-    """Fill a folder with `weights.safetensors` and `model.json`."""
+    """Fill a folder with `weights.safetensors`, `model.json` and what a text encoder is."""
     save_weights(model, folder / "weights.safetensors")
+    if config.text_encoder:
+        copy_description(Path(config.text_encoder), folder / _TEXT_ENCODER)
     (folder / "model.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
 def load_model(folder: Path, *, device: torch.device) -> tuple[DualEncoder, DualEncoderConfig]:
-    """Load what `save_model` saved, in evaluation mode; nothing is downloaded.
+    """Load what `save_model` saved, in evaluation mode; the folder holds all that is needed.
 
     Raises:
         CheckpointError: If the folder does not hold a model that this version can build.
@@ -68,6 +73,10 @@ def load_model(folder: Path, *, device: torch.device) -> tuple[DualEncoder, Dual
         raise CheckpointError(
             f"{folder}: no model.json that can be read ({error}); run the train stage again"
         ) from error
-    model = DualEncoder(dataclasses.replace(config, pretrained=None), seed=0)
+    text_encoder = str(folder / _TEXT_ENCODER) if config.text_encoder else None
+    config = dataclasses.replace(
+        config, pretrained=None, image_weights=None, text_encoder=text_encoder
+    )
+    model = DualEncoder(config, seed=0)
     load_weights(model, folder / "weights.safetensors")
     return model.to(device).eval(), config

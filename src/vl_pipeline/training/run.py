@@ -186,7 +186,7 @@ def look_with(
 def _build_model(data: TrainingData, recipe: Recipe) -> DualEncoder:
     model = DualEncoder(recipe.model, seed=recipe.training.seed)
     load_weights(model.text_tower.trunk, data.text_start / "weights.safetensors")
-    if recipe.frozen and recipe.model.pretrained is None:
+    if recipe.frozen and not recipe.model.has_pretrained_image:
         logger.info("%s trains: its weights are not pretrained", ", ".join(recipe.frozen))
     elif recipe.frozen:
         model.freeze(recipe.frozen)
@@ -209,7 +209,7 @@ def _image_source(
             raise ParameterError(
                 f"{recipe.name}: its objective wants {needs.image_views} views of "
                 f"an image, but a frozen trunk's features are computed once, of one view; train "
-                f"the trunk (model.pretrained: null), or take the term out"
+                f"the trunk (model.pretrained and model.image_weights: null), or take the term out"
             )
         identity = {
             "trunk": digest_of_weights(model.image_tower.trunk),

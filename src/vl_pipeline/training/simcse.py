@@ -23,6 +23,7 @@ from tqdm import tqdm
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.errors import TrainingError
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
+from vl_pipeline.models.text_encoders import dropout_of
 from vl_pipeline.objectives.info_nce import info_nce
 
 _BATCHES_SORTED_TOGETHER = 16
@@ -108,8 +109,13 @@ def _batches(lengths: np.ndarray, simcse: SimCse) -> Iterator[np.ndarray]:
 @contextmanager
 def _dropout_in(trunk: nn.Module, chance: float) -> Iterator[None]:
     """open_clip's text transformers have no dropout; this adds it where BERT has it."""
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 
+    if isinstance(trunk, HFTextEncoder):
+        with dropout_of(trunk, chance):
+            yield
+        return
     assert isinstance(trunk, TextTransformer)
     blocks = cast(Iterable[ResidualAttentionBlock], trunk.transformer.resblocks)
     places = [trunk.token_embedding, *(m for b in blocks for m in (b.ls_1, b.ls_2))]

@@ -54,7 +54,7 @@ def embed_captions(
     """
     tokens = tokenize(captions, tokenizer)
     model = DualEncoder(config, seed=simcse.seed).to(device)
-    if config.pretrained is None and simcse.num_steps:
+    if not config.has_pretrained_text and simcse.num_steps:
         _start_trunk(model, tokens, config, simcse, device=device, cache=cache)
     encoder = TextEncoder(model, device)
     return Start(

@@ -25,7 +25,7 @@ def embed(
         read_target_texts(tasks),
         config=model,
         simcse=text_start,
-        tokenizer=build_tokenizer(model.name),
+        tokenizer=build_tokenizer(model),
         device=choose_device(),
         cache=cache,
     )

@@ -43,7 +43,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             pool=pool,
             folder=Path(shards.folder),
             tokens=read_tokens(tokens),
-            tokenizer=build_tokenizer(model.name),
+            tokenizer=build_tokenizer(model),
             embeddings=read_embeddings(embeddings, pool=pool),
             text_start=text_start,
             curated=curated,
