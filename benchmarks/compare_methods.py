@@ -2,12 +2,17 @@
 
     python benchmarks/compare_methods.py --pool FOLDER --tasks FOLDER --task NAME [--task NAME]
         [--method cit ...] [--seed 0 1 2] [--steps 300] [--set cit.curation.threshold=0.8]
-        [--truth FILE] --out RESULTS.json
+        [--truth FILE [--known pairs | captions]] --out RESULTS.json
 
 Each cell is a run of the project's own pipeline and an MLflow run; cells that are in the result
 file already are not run again, so an interrupted comparison goes on where it stopped. The stages
 that do not depend on the method run once per task and call. Calls with other `--set` or `--steps`
 add their cells to the same file. Tables are printed from the result file.
+
+`--known` asks what a perfect choice would give: what the method's curator kept is narrowed, by the
+truth, to pairs that show a class of the task and whose caption matches (`pairs`), or to those
+whose caption alone says so, whatever the image shows (`captions`): the best that a curator can do
+that reads no image.
 """
 
 import argparse
@@ -17,14 +22,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from vl_pipeline.data.atomic import write_json
+from vl_pipeline.data.atomic import write_json, write_table
 
 PROJECT = Path(__file__).parents[1]
 REPORTS = PROJECT / "data/08_reporting"
+POOL = PROJECT / "data/03_primary/pool.parquet"
+CURATED = "data/05_model_input/{method}/curated_pairs.parquet"
 
 
 def main() -> None:
@@ -32,7 +42,7 @@ def main() -> None:
     bootstrap_project(PROJECT)
     out: Path = arguments.out
     results: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
-    settings = " ".join(arguments.set)
+    settings = settings_of(arguments)
     done = {(r["task"], r["method"], r["seed"], r["steps"], r["settings"]) for r in results}
     for task in arguments.task:
         cells = [
@@ -59,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--truth", type=Path)
+    parser.add_argument("--known", choices=["pairs", "captions"])
     parser.add_argument("--set", action="append", default=[], help="parameter=value")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
@@ -88,14 +99,45 @@ def run_cell(
         key, _, value = assignment.partition("=")
         set_nested(parameters, key.split("."), yaml.safe_load(value))
     started = time.monotonic()
-    with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
-        session.run(pipeline_names=[method], from_nodes=from_nodes or [])
+    if arguments.known:
+        run(parameters, method, from_nodes=from_nodes or [], to_nodes=[f"{method}.curate"])
+        narrow(PROJECT / CURATED.format(method=method), task, arguments.truth, arguments.known)
+        from_nodes = [f"{method}.train"]
+    run(parameters, method, from_nodes=from_nodes or [])
     seconds = time.monotonic() - started
     training = json.loads((REPORTS / method / "training.json").read_text())
     metrics = json.loads((REPORTS / method / "metrics.json").read_text())[task]
     cell = {"task": task, "method": method, "seed": seed, "steps": arguments.steps}
-    cell |= {"settings": " ".join(arguments.set)}
+    cell |= {"settings": settings_of(arguments)}
     return cell | {"seconds": seconds, "training": training, "metrics": metrics}
+
+
+def run(parameters: dict[str, Any], method: str, **which: list[str]) -> None:
+    with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
+        session.run(pipeline_names=[method], **which)
+
+
+def settings_of(arguments: argparse.Namespace) -> str:
+    """What sets these cells apart from others of their method."""
+    known = [f"known {arguments.known}"] if arguments.known else []
+    return " ".join([*known, *arguments.set])
+
+
+def narrow(curated: Path, task: str, truth: Path, known: str) -> None:
+    """Leave in a manifest what the truth says is right for the task; in place."""
+    rows = {row["key"]: row for row in pq.read_table(truth).to_pylist()}
+    pool = pq.read_table(POOL).select(["uid", "key", "caption"]).to_pylist()
+    relevant = {key for key, row in rows.items() if task in (row["labels"] or "")}
+    matching = {
+        p["uid"] for p in pool if p["key"] in relevant and rows[p["key"]]["caption_matches_image"]
+    }
+    captions = {p["caption"] for p in pool if p["uid"] in matching}
+    captions |= {rows[key]["original_caption"] for key in relevant}
+    right = matching if known == "pairs" else {p["uid"] for p in pool if p["caption"] in captions}
+    manifest = pq.read_table(curated)
+    write_table(
+        curated, manifest.filter(pc.is_in(manifest["uid"], value_set=pa.array(sorted(right))))
+    )
 
 
 def set_nested(values: dict[str, Any], path: list[str], value: Any) -> None:
