@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
+from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
 from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
 from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_evaluate
 from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
@@ -24,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Register the stages, the methods, and `cit` as the default."""
     stages = {
         "fabricate": create_fabricate(),
+        "download": create_download(),
         "ingest": create_ingest(),
         "screen": create_screen(),
         "validate": create_validate(),
