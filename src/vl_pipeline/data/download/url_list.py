@@ -30,16 +30,20 @@ def read_url_list(path: Path, *, url_column: str, caption_column: str) -> pa.Tab
             f"download.url_list is '{path}', which cannot be read ({error}); accepted are "
             f"{', '.join(_SUFFIXES)}, the text formats also as .gz, in UTF-8"
         ) from error
-    for parameter, column in columns.items():
-        if column not in table.column_names or table[column].null_count == table.num_rows:
-            raise ParameterError(
-                f"{parameter} is '{column}', but {path} has no value in such a column; its columns "
-                f"are {', '.join(table.column_names)} (conf/base/parameters_download.yml)"
-            )
+    absent = [name for name, column in columns.items() if column not in table.column_names]
+    for parameter in absent or [n for n, c in columns.items() if _has_no_value(table[c])]:
+        raise ParameterError(
+            f"{parameter} is '{columns[parameter]}', but {path} has no value in such a column; its "
+            f"columns are {', '.join(table.column_names)} (conf/base/parameters_download.yml)"
+        )
     text = pa.string()
     return pa.table(
         {"url": table[url_column].cast(text), "caption": table[caption_column].cast(text)}
     )
+
+
+def _has_no_value(column: pa.ChunkedArray) -> bool:
+    return column.null_count == len(column)
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
