@@ -65,6 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "dripping":
             with suppress(OSError):  # whoever asked has had enough
                 self._drip(picture)
+        elif kind == "chunked":
+            parts = (picture[:100], picture[100:], b"")
+            body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+            self._answer(body, headers={"Transfer-Encoding": "chunked"})
         elif kind == "silent":
             time.sleep(5)
         elif kind == "disallowed":
@@ -76,8 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         self, body: bytes, *, length: int | None = None, headers: dict[str, str] | None = None
     ) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in (headers or {}).items():
+        length = len(body) if length is None else length
+        for name, value in (headers or {"Content-Length": str(length)}).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

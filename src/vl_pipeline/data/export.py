@@ -101,15 +101,16 @@ def export_pairs(
     if not chosen.num_rows:
         raise CurationError(f"nothing to export to {folder}: the manifest has no pairs")
     rows, manifest = _manifest_of(chosen, pool, pairs_per_shard)
-    with atomic_folder(folder) as temporary:
-        bar = tqdm(total=len(rows), desc="export", unit="pair", disable=None)
+    with (
+        atomic_folder(folder) as temporary,
+        tqdm(total=len(rows), desc="export", unit="pair", disable=None) as bar,
+    ):
         for start in range(0, len(rows), pairs_per_shard):
             pairs = manifest.slice(start, pairs_per_shard).to_pylist()
             with open_archive(temporary / pairs[0]["exported_shard"]) as archive:
                 for row, pair in zip(rows[start : start + pairs_per_shard], pairs, strict=True):
                     archive.write(_members(pair, images.read(int(row))))
                     bar.update()
-        bar.close()
         write_table(temporary / "manifest.parquet", manifest)
         np.save(temporary / "uids.npy", subset_of_uids(manifest["uid"].to_pylist()))
         sizes = Counter(manifest["exported_shard"].to_pylist())

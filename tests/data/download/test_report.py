@@ -14,7 +14,9 @@ from vl_pipeline.data.download.report import kind_of_error
         ("IncompleteRead(100 bytes read, 900 more expected)", "incomplete"),
         ("Use of image disallowed by X-Robots-Tag directive", "disallowed"),
         ("Image decoding error", "not_an_image"),
-        ("'ascii' codec can't encode character", "other"),
+        ("'ascii' codec can't encode character", "bad_url"),
+        ("CV_IO_MAX_IMAGE_PIXELS", "too_many_pixels"),
+        ("something new", "other"),
         (None, "other"),
     ],
 )

@@ -21,7 +21,7 @@ from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool
 from vl_pipeline.errors import ParameterError, ShardError
 
-GOOD = [f"/{number}.jpg" for number in range(5)]
+GOOD = [*(f"/{number}.jpg" for number in range(4)), "/chunked/4.jpg"]
 BAD = {
     "/missing/1.jpg": "http_404",
     "/page/1.jpg": "not_an_image",
