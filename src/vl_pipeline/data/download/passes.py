@@ -58,9 +58,7 @@ class Passes:
             return
         first = pq.read_table(self._files()[0])
         made_with = json.loads(first.schema.metadata[_SETTINGS])
-        changed = [
-            f"{name}={made_with[name]}" for name in made_with if made_with[name] != settings[name]
-        ]
+        changed = [f"{name}={old}" for name, old in made_with.items() if old != settings.get(name)]
         if not first.select(listed.column_names).equals(listed):
             changed.append("another URL list")
         if changed:
