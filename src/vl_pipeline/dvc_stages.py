@@ -38,6 +38,8 @@ def write_dvc_yaml(project: Path) -> str:
     stages: dict[str, Any] = {}
     plots: list[dict[str, Any]] = []
     for name, (command, pipeline) in _stages(dict(pipelines)).items():
+        if all(_dvc(catalog, output) == "untracked" for output in pipeline.all_outputs()):
+            continue  # nothing of it is DVC's
         stages[name], stage_plots = _stage(command, pipeline, catalog, files, project)
         plots += stage_plots
     variables = sorted({file for key, file in files.items() if key in ("pool", "tasks")})

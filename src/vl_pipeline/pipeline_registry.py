@@ -9,8 +9,10 @@ from kedro.pipeline import Pipeline
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
+from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
 from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
 from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_evaluate
+from vl_pipeline.pipelines.export.pipeline import create_pipeline as create_export
 from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
 from vl_pipeline.pipelines.ingest.pipeline import create_pipeline as create_ingest
 from vl_pipeline.pipelines.screen.pipeline import create_pipeline as create_screen
@@ -24,10 +26,12 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Register the stages, the methods, and `cit` as the default."""
     stages = {
         "fabricate": create_fabricate(),
+        "download": create_download(),
         "ingest": create_ingest(),
         "screen": create_screen(),
         "validate": create_validate(),
         "embed": create_embed(),
+        "export": create_export(),
     }
     shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
     methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}

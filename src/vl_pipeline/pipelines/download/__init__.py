@@ -1,0 +1,1 @@
+"""Download a URL list into shards."""

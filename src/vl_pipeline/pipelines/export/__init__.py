@@ -1,0 +1,1 @@
+"""Write a method's set of pairs as shards."""
