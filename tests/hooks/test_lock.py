@@ -1,0 +1,149 @@
+"""Of two runs on the same data the second stops at once and says who holds it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kedro.io import DataCatalog
+from kedro.pipeline import Node, Pipeline
+
+from vl_pipeline.datasets import JsonDataset, ScratchDataset
+from vl_pipeline.errors import InUseError
+from vl_pipeline.hooks.lock import RunLocks
+
+HOLDER = """
+import sys
+from pathlib import Path
+from tests.hooks.test_lock import lock_for
+
+locks = lock_for(Path(sys.argv[1]), sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def catalog_in(folder: Path) -> DataCatalog:
+    names = ("pool", "cit.pairs", "random.pairs")
+    datasets = {name: JsonDataset(filepath=str(folder / "data" / name)) for name in names}
+    scratch = ScratchDataset(filepath=str(folder / "scratch/cit"))
+    return DataCatalog({**datasets, "cit.scratch": scratch})
+
+
+PIPELINES = {
+    "ingest": Pipeline([Node(lambda: 1, None, "pool", name="ingest")]),
+    "cit": Pipeline([Node(lambda p, s: 1, ["pool", "cit.scratch"], "cit.pairs", name="cit.train")]),
+    "random": Pipeline([Node(lambda p: 1, ["pool"], "random.pairs", name="random.train")]),
+    "look": Pipeline([Node(lambda s: 1, ["cit.scratch"], "memory", name="look")]),
+}
+
+
+def lock_for(folder: Path, pipeline: str) -> RunLocks:
+    locks = RunLocks()
+    locks.before_pipeline_run(PIPELINES[pipeline], catalog_in(folder))
+    return locks
+
+
+@contextmanager
+def another_run_of(pipeline: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Hold the locks of a pipeline in another process."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), pipeline],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path.cwd())])},
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_two_writers_of_one_data_set_may_not_run_at_once(tmp_path: Path) -> None:
+    with another_run_of("cit", tmp_path) as holder, pytest.raises(InUseError) as error:
+        lock_for(tmp_path, "cit")
+
+    said = str(error.value)
+    assert f"process {holder.pid} on {os.uname().nodename}" in said
+    assert "running since 2" in said
+    assert "cit" in said.partition("running since")[2]  # the command
+    assert f"{tmp_path / 'data/cit.pairs'} ('cit.pairs')" in said
+    assert "wait for that run to end" in said
+
+
+def test_a_writer_waits_for_readers_and_a_reader_for_writers(tmp_path: Path) -> None:
+    with another_run_of("random", tmp_path), pytest.raises(InUseError, match="is in use by"):
+        lock_for(tmp_path, "ingest")
+    with another_run_of("ingest", tmp_path), pytest.raises(InUseError, match="is being written by"):
+        lock_for(tmp_path, "random")
+
+
+def test_readers_of_one_pool_may_run_side_by_side(tmp_path: Path) -> None:
+    with another_run_of("cit", tmp_path):
+        lock_for(tmp_path, "random").after_pipeline_run()
+
+
+def test_a_scratch_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    with another_run_of("cit", tmp_path), pytest.raises(InUseError, match=r"cit\.scratch"):
+        lock_for(tmp_path, "look")
+
+
+def test_a_killed_holder_keeps_nobody_out(tmp_path: Path) -> None:
+    with another_run_of("cit", tmp_path) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+        lock_for(tmp_path, "cit").after_pipeline_run()
+
+
+@pytest.mark.parametrize("left", ["", "{}", "[" * 100_000, '{"pid": "x"}', "\xff"])
+def test_what_stands_in_a_lock_file_never_keeps_a_run_out(tmp_path: Path, left: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/.cit.pairs.lock").write_text(left, encoding="latin-1")
+
+    lock_for(tmp_path, "cit").after_pipeline_run()
+
+
+def test_a_run_that_is_refused_lets_go_of_what_it_had_locked(tmp_path: Path) -> None:
+    with another_run_of("random", tmp_path):
+        with pytest.raises(InUseError):
+            locks = RunLocks()
+            both = PIPELINES["cit"] + PIPELINES["random"]
+            locks.before_pipeline_run(both, catalog_in(tmp_path))
+
+        with another_run_of("cit", tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("end", [RunLocks.after_pipeline_run, RunLocks.on_pipeline_error])
+def test_a_run_that_has_ended_lets_others_in(tmp_path: Path, end) -> None:
+    locks = lock_for(tmp_path, "cit")
+
+    end(locks)
+
+    with another_run_of("cit", tmp_path):
+        pass
+
+
+def test_workers_of_a_killed_run_do_not_keep_its_locks(tmp_path: Path) -> None:
+    locks = lock_for(tmp_path, "cit")
+    worker = os.fork()
+    if not worker:
+        signal.pause()
+
+    locks.after_pipeline_run()
+
+    try:
+        with another_run_of("cit", tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
