@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +13,6 @@ from kedro.pipeline import Node, Pipeline
 from vl_pipeline.datasets import JsonDataset, ScratchDataset
 from vl_pipeline.errors import InUseError
 from vl_pipeline.hooks.lock import RunLocks
-
-HOLDER = """
-import sys
-from pathlib import Path
-from tests.hooks.test_lock import lock_for
-
-locks = lock_for(Path(sys.argv[1]), sys.argv[2])
-print("held", flush=True)
-sys.stdin.read()
-"""
 
 
 def catalog_in(folder: Path) -> DataCatalog:
@@ -43,28 +31,29 @@ PIPELINES = {
 
 
 def lock_for(folder: Path, pipeline: str) -> RunLocks:
+    (folder / "data").mkdir(exist_ok=True)
     locks = RunLocks()
     locks.before_pipeline_run(PIPELINES[pipeline], catalog_in(folder))
     return locks
 
 
 @contextmanager
-def another_run_of(pipeline: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Hold the locks of a pipeline in another process."""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder), pipeline],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path.cwd())])},
-        text=True,
-    )
+def another_run_of(pipeline: str, folder: Path) -> Iterator[int]:
+    """Hold the locks of a pipeline in another process; a forked one inherits no lock."""
+    reading, writing = os.pipe()
+    holder = os.fork()
+    if not holder:
+        lock_for(folder, pipeline)
+        os.write(writing, b"held")
+        signal.pause()
+    os.close(writing)
     try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+        assert os.read(reading, 4) == b"held"
         yield holder
     finally:
-        holder.kill()
-        holder.communicate()
+        os.close(reading)
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
 
 
 def test_two_writers_of_one_data_set_may_not_run_at_once(tmp_path: Path) -> None:
@@ -72,9 +61,9 @@ def test_two_writers_of_one_data_set_may_not_run_at_once(tmp_path: Path) -> None
         lock_for(tmp_path, "cit")
 
     said = str(error.value)
-    assert f"process {holder.pid} on {os.uname().nodename}" in said
+    assert f"process {holder} on {os.uname().nodename}" in said
     assert "running since 2" in said
-    assert "cit" in said.partition("running since")[2]  # the command
+    assert "pytest" in said.partition("running since")[2]  # the command
     assert f"{tmp_path / 'data/cit.pairs'} ('cit.pairs')" in said
     assert "wait for that run to end" in said
 
@@ -98,8 +87,8 @@ def test_a_scratch_folder_belongs_to_one_run(tmp_path: Path) -> None:
 
 def test_a_killed_holder_keeps_nobody_out(tmp_path: Path) -> None:
     with another_run_of("cit", tmp_path) as holder:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+        os.kill(holder, signal.SIGKILL)
+        os.waitid(os.P_PID, holder, os.WEXITED | os.WNOWAIT)
 
         lock_for(tmp_path, "cit").after_pipeline_run()
 

@@ -43,11 +43,15 @@ class ProcessId:
     def from_json(cls, text: str) -> "ProcessId | None":
         """Read what `to_json` wrote; None for anything else."""
         try:
-            value = cls(**json.loads(text))
-            value.started + value.pid
-        except (ValueError, TypeError, RecursionError):
+            read = json.loads(text)
+            return cls(
+                pid=int(read["pid"]),
+                host=str(read["host"]),
+                started=float(read["started"]),
+                command=str(read["command"]),
+            )
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
-        return value
 
     def to_json(self) -> str:
         """Write it down on one line."""

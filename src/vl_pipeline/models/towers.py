@@ -32,8 +32,8 @@ class DualEncoderConfig:
 
     Attributes:
         name: A model of open_clip (`ViT-B-32`) or of this package's `models/configs`.
-        pretrained: A tag of open_clip for that model, or a path to its weights; None starts
-            the image tower from random weights.
+        pretrained: A tag of open_clip for that model, or a path to its weights (safetensors, or
+            tensors alone as torch saves them); None starts the image tower from random weights.
         temperature: Where the learned temperature starts.
         min_temperature: The temperature is clamped to at least this after each step.
     """
@@ -66,21 +66,29 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
     import open_clip
 
     open_clip.add_model_config(CONFIG_FOLDER)
-    if open_clip.get_model_config(config.name) is None:
+    if config.name not in open_clip.list_models():  # asked for others, open_clip downloads
         raise ParameterError(
             f"model.name is '{config.name}'; known are open_clip's models and "
             f"{sorted(p.stem for p in CONFIG_FOLDER.glob('*.json'))}"
+        )
+    towers = open_clip.get_model_config(config.name)
+    assert towers is not None
+    if "hf_model_name" in towers["text_cfg"]:
+        raise ParameterError(
+            f"model.name is '{config.name}', whose text tower Hugging Face's library builds, which "
+            f"cannot be taken apart; open_clip's native text transformers can"
         )
     if config.pretrained is None:
         logging.getLogger().addFilter(_without_note_on_random_weights)
     try:
         model: Any = open_clip.create_model(
-            config.name, pretrained=config.pretrained, force_custom_text=True
+            config.name, pretrained=config.pretrained, force_custom_text=True, weights_only=True
         )
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # a file of weights may be anything, and so may its error
         raise ParameterError(
             f"model.name '{config.name}' with model.pretrained '{config.pretrained}' cannot be "
-            f"built: {error}"
+            f"built: {error}; accepted are open_clip's tags and files of this model's tensors "
+            f"(safetensors, or saved by torch with nothing but tensors: nothing else is unpickled)"
         ) from error
     finally:
         logging.getLogger().removeFilter(_without_note_on_random_weights)

@@ -64,10 +64,11 @@ def load_model(folder: Path, *, device: torch.device) -> tuple[DualEncoder, Dual
     """
     try:
         config = DualEncoderConfig(**json.loads((folder / "model.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        model = DualEncoder(dataclasses.replace(config, pretrained=None), seed=0)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder}: no model.json that can be read ({error}); run the train stage again"
+            f"{folder}: no model.json that can be read and built ({error}); run the train stage "
+            f"again"
         ) from error
-    model = DualEncoder(dataclasses.replace(config, pretrained=None), seed=0)
     load_weights(model, folder / "weights.safetensors")
     return model.to(device).eval(), config
