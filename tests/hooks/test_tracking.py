@@ -185,9 +185,9 @@ def test_a_store_that_fails_at_the_end_fails_the_run_and_loses_no_output(
 def test_a_store_that_cannot_be_opened_stops_the_run_before_its_first_node(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/mlflow.db")
 
-    with pytest.raises(TrackingError, match=r"sqlite:////nowhere/mlflow.db cannot be opened"):
+    with pytest.raises(TrackingError, match=r"sqlite:////proc/nowhere/mlflow.db cannot be opened"):
         run(project, "cit", node_names=["cit.curate"], params=SMALL)
 
 

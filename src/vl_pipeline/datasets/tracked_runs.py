@@ -77,6 +77,8 @@ class TrackedCheckpointsDataset(AbstractDataset[None, Iterator[TrackedCheckpoint
 
 
 def _checkpoints(uri: str) -> Iterator[TrackedCheckpoint]:
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException

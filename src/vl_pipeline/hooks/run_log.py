@@ -43,10 +43,14 @@ def open_store(root: Path, experiment: str) -> Store:
     DVC runs queued experiments in folders that it deletes.
     """
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
     uri = tracking_uri(root / "mlflow.db")
+    wanted = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
+    if not wanted:  # MLflow sets it, and another project of this process would follow it
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     with open(root / "mlflow.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = mlflow.MlflowClient(uri)  # makes the schema
