@@ -21,6 +21,22 @@ class InterruptionHooks:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _end)
 
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Give the signals back."""
+        _give_back()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Give the signals back."""
+        _give_back()
+
+
+def _give_back() -> None:
+    for number in _REQUESTS:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_DFL)
+
 
 def _end(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
