@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 
@@ -33,7 +35,7 @@ PIPELINES = {
 def lock_for(folder: Path, pipeline: str) -> RunLocks:
     (folder / "data").mkdir(exist_ok=True)
     locks = RunLocks()
-    locks.before_pipeline_run(PIPELINES[pipeline], catalog_in(folder))
+    locks.take(PIPELINES[pipeline], catalog_in(folder))
     return locks
 
 
@@ -77,7 +79,7 @@ def test_a_writer_waits_for_readers_and_a_reader_for_writers(tmp_path: Path) -> 
 
 def test_readers_of_one_pool_may_run_side_by_side(tmp_path: Path) -> None:
     with another_run_of("cit", tmp_path):
-        lock_for(tmp_path, "random").after_pipeline_run()
+        lock_for(tmp_path, "random").release()
 
 
 def test_a_scratch_folder_belongs_to_one_run(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_killed_holder_keeps_nobody_out(tmp_path: Path) -> None:
         os.kill(holder, signal.SIGKILL)
         os.waitid(os.P_PID, holder, os.WEXITED | os.WNOWAIT)
 
-        lock_for(tmp_path, "cit").after_pipeline_run()
+        lock_for(tmp_path, "cit").release()
 
 
 @pytest.mark.parametrize("left", ["", "{}", "[" * 100_000, '{"pid": "x"}', "\xff"])
@@ -98,7 +100,7 @@ def test_what_stands_in_a_lock_file_never_keeps_a_run_out(tmp_path: Path, left: 
     (tmp_path / "data").mkdir()
     (tmp_path / "data/.cit.pairs.lock").write_text(left, encoding="latin-1")
 
-    lock_for(tmp_path, "cit").after_pipeline_run()
+    lock_for(tmp_path, "cit").release()
 
 
 def test_a_run_that_is_refused_lets_go_of_what_it_had_locked(tmp_path: Path) -> None:
@@ -106,17 +108,34 @@ def test_a_run_that_is_refused_lets_go_of_what_it_had_locked(tmp_path: Path) -> 
         with pytest.raises(InUseError):
             locks = RunLocks()
             both = PIPELINES["cit"] + PIPELINES["random"]
-            locks.before_pipeline_run(both, catalog_in(tmp_path))
+            locks.take(both, catalog_in(tmp_path))
 
         with another_run_of("cit", tmp_path):
             pass
 
 
-@pytest.mark.parametrize("end", [RunLocks.after_pipeline_run, RunLocks.on_pipeline_error])
-def test_a_run_that_has_ended_lets_others_in(tmp_path: Path, end) -> None:
-    locks = lock_for(tmp_path, "cit")
+@pytest.mark.parametrize("end", ["before_pipeline_run", "after_pipeline_run", "on_pipeline_error"])
+def test_a_run_that_has_ended_or_was_stopped_by_another_hook_lets_others_in(
+    tmp_path: Path, end: str
+) -> None:
+    class Failing:
+        @hook_impl
+        def before_pipeline_run(self) -> None:
+            raise OSError("from another hook")
 
-    end(locks)
+        after_pipeline_run = on_pipeline_error = before_pipeline_run
+
+    (tmp_path / "data").mkdir()
+    manager = _create_hook_manager()
+    locks = RunLocks()
+    manager.register(Failing())
+    manager.register(locks)
+    run = {"pipeline": PIPELINES["cit"], "catalog": catalog_in(tmp_path), "run_params": {}}
+    if end != "before_pipeline_run":
+        locks.take(run["pipeline"], run["catalog"])
+
+    with pytest.raises(OSError, match="from another hook"):
+        getattr(manager.hook, end)(**run, run_result={}, error=ValueError())
 
     with another_run_of("cit", tmp_path):
         pass
@@ -128,7 +147,7 @@ def test_workers_of_a_killed_run_do_not_keep_its_locks(tmp_path: Path) -> None:
     if not worker:
         signal.pause()
 
-    locks.after_pipeline_run()
+    locks.release()
 
     try:
         with another_run_of("cit", tmp_path):

@@ -8,8 +8,10 @@ inherit it, so nothing stale can keep a run out. What stands in the file is for 
 import errno
 import fcntl
 import os
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
@@ -31,32 +33,54 @@ class RunLocks:
     def __init__(self) -> None:
         self._held: list[int] = []
 
-    @hook_impl(tryfirst=True)  # before tracking: a run that is refused leaves no trace there
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    @hook_impl(wrapper=True)  # before all others: a run that is refused leaves no trace in MLflow
+    def before_pipeline_run(
+        self, pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> Generator[None, Any, Any]:
+        """Lock; let go should another hook stop the run before it starts."""
+        self.take(pipeline, catalog)
+        try:
+            return (yield)
+        except BaseException:
+            self.release()
+            raise
+
+    @hook_impl(wrapper=True)
+    def after_pipeline_run(self) -> Generator[None, Any, Any]:
+        """Let go when all other hooks are done."""
+        try:
+            return (yield)
+        finally:
+            self.release()
+
+    @hook_impl(wrapper=True)
+    def on_pipeline_error(self) -> Generator[None, Any, Any]:
+        """Let go when all other hooks are done."""
+        try:
+            return (yield)
+        finally:
+            self.release()
+
+    def take(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Lock what the run's nodes write and read.
 
         Raises:
             InUseError: If another run writes one of these, or reads what this one writes.
         """
-        self._release()
+        self.release()
         data = _data_of(pipeline, catalog)
         try:
             for path in sorted(data):  # one order for all runs: of two, one gets through
                 name, is_written = data[path]
                 self._lock(name, path, exclusive=is_written)
         except BaseException:
-            self._release()
+            self.release()
             raise
 
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self) -> None:
-        """Let go."""
-        self._release()
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self) -> None:
-        """Let go."""
-        self._release()
+    def release(self) -> None:
+        """Let go of everything."""
+        while self._held:
+            os.close(self._held.pop())
 
     def _lock(self, name: str, path: Path, *, exclusive: bool) -> None:
         file = path.with_name(f".{path.name}.lock")
@@ -80,10 +104,6 @@ class RunLocks:
             text = ProcessId.of_this().to_json().encode()
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text, 0)
-
-    def _release(self) -> None:
-        while self._held:
-            os.close(self._held.pop())
 
 
 def _data_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[Path, tuple[str, bool]]:
