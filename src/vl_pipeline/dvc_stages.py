@@ -37,9 +37,7 @@ def write_dvc_yaml(project: Path) -> str:
     files = _parameter_files(project)
     stages: dict[str, Any] = {}
     plots: list[dict[str, Any]] = []
-    for name, (command, pipeline) in _stages(dict(pipelines)).items():
-        if all(_dvc(catalog, output) == "untracked" for output in pipeline.all_outputs()):
-            continue  # nothing of it is DVC's
+    for name, (command, pipeline) in _stages(_tracked(dict(pipelines), catalog)).items():
         stages[name], stage_plots = _stage(command, pipeline, catalog, files, project)
         plots += stage_plots
     variables = sorted({file for key, file in files.items() if key in ("pool", "tasks")})
@@ -47,6 +45,15 @@ def write_dvc_yaml(project: Path) -> str:
         {"vars": variables, "stages": stages, "plots": plots}, sort_keys=False, width=100
     )
     return "# Made by `make dvc` from the Kedro pipelines; edit those instead.\n" + text
+
+
+def _tracked(pipelines: dict[str, Pipeline], catalog: CatalogProtocol) -> dict[str, Pipeline]:
+    """Leave out pipelines that make nothing DVC tracks: they answer questions."""
+    return {
+        name: pipeline
+        for name, pipeline in pipelines.items()
+        if any(_dvc(catalog, output) != "untracked" for output in pipeline.all_outputs())
+    }
 
 
 def _stages(pipelines: dict[str, Pipeline]) -> dict[str, tuple[str, Pipeline]]:

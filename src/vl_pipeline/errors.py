@@ -6,7 +6,10 @@
     ├── PoolError                     the pool breaks its contract, or its accounts do not add up
     ├── CurationError                 a curator left nothing (or too little) to train on
     ├── TrainingError                 training cannot go on, for example a loss that is not finite
-    └── CheckpointError               a checkpoint is missing, incomplete or belongs to another run
+    ├── CheckpointError               a checkpoint is missing, incomplete or belongs to another run
+    ├── InUseError                    another run is at work on the same data
+    ├── DiskFullError (OSError)       there is no room for what is being written
+    └── TrackingError                 MLflow's store cannot be opened, read or written
 
 Each message names the place, the value, what is accepted, and what to do next.
 """
@@ -38,3 +41,15 @@ class TrainingError(VlPipelineError):
 
 class CheckpointError(VlPipelineError):
     """A checkpoint is missing, incomplete, or belongs to another run."""
+
+
+class InUseError(VlPipelineError):
+    """Another run is at work on the same data."""
+
+
+class DiskFullError(VlPipelineError, OSError):
+    """There is no room for what is being written."""
+
+
+class TrackingError(VlPipelineError):
+    """MLflow's store cannot be opened, read or written."""

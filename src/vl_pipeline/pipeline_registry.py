@@ -8,6 +8,7 @@ from kedro.pipeline import Pipeline
 
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
+from vl_pipeline.pipelines.affected.pipeline import create_pipeline as create_affected
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
 from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
 from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
@@ -35,7 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
     methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}
-    return {**stages, **methods, "__default__": methods["cit"]}
+    return {**stages, **methods, "affected": create_affected(), "__default__": methods["cit"]}
 
 
 def _method_pipeline(method: Method) -> Pipeline:

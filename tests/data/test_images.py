@@ -121,3 +121,11 @@ def test_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded():
 
     with pytest.raises(ShardError):
         decode_rgb(data)
+
+
+def test_what_is_wrong_with_an_image_is_said_alike_in_every_run():
+    with pytest.raises(ShardError) as error:
+        decode_rgb(b"no image at all")
+
+    assert "UnidentifiedImageError: cannot identify image file" in str(error.value)
+    assert "0x" not in str(error.value)

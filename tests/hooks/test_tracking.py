@@ -1,12 +1,23 @@
 """MLflow: one run per configuration, holding what that configuration made and nothing else."""
 
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mlflow
+import pyarrow.parquet as pq
 import pytest
 from mlflow.entities import Run
 
 from tests.projects import copy_project, run
+from vl_pipeline.errors import TrackingError
+from vl_pipeline.hooks.run_log import RunLog
 
 SMALL = {"training": {"num_steps": 2}, "text_start": {"num_steps": 2}}
 
@@ -97,6 +108,125 @@ def test_a_run_that_fails_says_so(project: Path) -> None:
     failed = [r for r in _runs(project) if r.info.status == "FAILED"]
     assert len(failed) == 1
     assert "CurationError" in failed[0].data.tags["error"]
+
+
+def test_another_pool_in_the_same_folder_is_another_run(project: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    before = {run.info.run_id for run in _runs(other)}
+    run(other, "fabricate", params={"fabricated_pool": {"seed": 5}})
+
+    run(other, "cit", to_nodes=["cit.curate"], params=SMALL)
+
+    (new,) = [r for r in _runs(other) if r.info.run_id not in before]
+    old = next(r for r in _runs(other) if "eval/scenes_zero_shot_top1" in r.data.metrics)
+    assert new.data.params == old.data.params
+    assert new.data.tags["pool_digest"] != old.data.tags["pool_digest"]
+
+
+def test_pairs_that_must_go_are_found_when_every_file_but_mlflows_is_gone(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = pq.read_table(project / "data/05_model_input/cit/trained_pairs.parquet")
+    wanted = pairs.slice(3, 1).to_pylist()[0]
+    (tmp_path / "remove.txt").write_text(wanted["image_hash"] + "\n" + "0" * 32 + "\n")
+    (project / "data").rename(tmp_path / "data")
+
+    with caplog.at_level(logging.INFO, "vl_pipeline"):
+        run(project, "affected", params={"affected": {"list": str(tmp_path / "remove.txt")}})
+
+    report = json.loads((project / "data/08_reporting/affected.json").read_text())
+    shutil.rmtree(project / "data")
+    (tmp_path / "data").rename(project / "data")
+    (found,) = report["checkpoints"]
+    assert found["verdict"] == "affected"
+    assert found["first_uids"] == [wanted["uid"]]
+    assert found["run_id"] == _runs(project)[-1].info.run_id
+    assert (found["path"], found["path_exists"]) == ("data/06_models/cit", False)
+    assert wanted["uid"] in caplog.text
+
+
+def test_a_checkpoint_whose_pairs_are_not_on_record_cannot_be_judged(
+    project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "remove.txt").write_text("0" * 32)
+    (lineage,) = project.glob("mlartifacts/**/lineage")
+    lineage.rename(tmp_path / "lineage")
+
+    run(project, "affected", params={"affected": {"list": str(tmp_path / "remove.txt")}})
+
+    (tmp_path / "lineage").rename(lineage)
+    (found,) = json.loads((project / "data/08_reporting/affected.json").read_text())["checkpoints"]
+    assert found["verdict"] == "cannot be judged"
+    assert "has no artifact lineage/" in found["why"]
+
+
+def test_a_store_that_fails_at_the_end_fails_the_run_and_loses_no_output(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    metrics = other / "data/08_reporting/cit/metrics.json"
+    metrics.unlink()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(RunLog, "once", fail)
+        with pytest.raises(TrackingError, match="all outputs are saved") as error:
+            run(other, "cit", node_names=["cit.evaluate"], params=SMALL)
+
+    assert "--nodes cit.evaluate" in str(error.value)
+    assert metrics.exists()
+    failed = next(r for r in _runs(other) if r.info.status == "FAILED" and not _is_curation(r))
+    run(other, "cit", node_names=["cit.evaluate"], params=SMALL)
+    assert _client(other).get_run(failed.info.run_id).info.status == "FINISHED"
+
+
+def test_a_store_that_cannot_be_opened_stops_the_run_before_its_first_node(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/mlflow.db")
+
+    with pytest.raises(TrackingError, match=r"sqlite:////proc/nowhere/mlflow.db cannot be opened"):
+        run(project, "cit", node_names=["cit.curate"], params=SMALL)
+
+
+LONG = "training.num_steps=100000,text_start.num_steps=2,training.checkpoint_every=3"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1), (signal.SIGKILL, -9)]
+)
+def test_a_run_that_is_stopped_is_killed_in_mlflow_too(
+    project: Path, number: signal.Signals, code: int
+) -> None:
+    before = {path.name for path in (project / "data/scratch/cit").iterdir()}
+    command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipelines", "cit"]
+    process = subprocess.Popen(
+        [*command, "--nodes", "cit.train", "--params", f"{LONG},training.seed={int(number)}"],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while {path.name for path in (project / "data/scratch/cit").iterdir()} == before:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+    process.send_signal(number)
+
+    assert process.wait(timeout=60) == code
+    if number == signal.SIGKILL:  # nobody could say so then; the next run does
+        run(project, "cit", node_names=["cit.curate"], params=SMALL)
+    else:
+        assert not list((project / "data").rglob("*.part"))
+    stopped = next(r for r in _runs(project) if r.data.params["training.seed"] == str(int(number)))
+    assert stopped.info.status == "KILLED"
+    assert stopped.info.end_time is not None
+
+
+def _is_curation(run: Run) -> bool:
+    return "CurationError" in run.data.tags.get("error", "")
 
 
 def _client(project: Path) -> mlflow.MlflowClient:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
@@ -154,6 +155,19 @@ def cut(path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def change_state(folder, **changes: object) -> None:
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | changes))
+
+
+def change_moments(folder, **changes: torch.Tensor) -> None:
+    moments = load_file(folder / "optimizer.safetensors")
+    names = {name.replace(".", "_").replace("|", "_"): name for name in moments}
+    save_file(
+        moments | {names.get(k, k): t for k, t in changes.items()}, folder / "optimizer.safetensors"
+    )
+
+
 DAMAGES = {
     "weights cut": lambda folder: cut(folder / "weights.safetensors"),
     "weights empty": lambda folder: (folder / "weights.safetensors").write_bytes(b""),
@@ -169,6 +183,14 @@ DAMAGES = {
         folder / "optimizer.safetensors", folder / "weights.safetensors"
     ),
     "rows empty": lambda folder: (folder / "round_rows.npy").write_bytes(b""),
+    "random state cut": lambda folder: change_state(folder, random_state=[1, 2]),
+    "random state beyond bytes": lambda folder: change_state(folder, random_state=[300] * 5056),
+    "round of another kind": lambda folder: change_state(folder, round=["evil"]),
+    "state nested without end": lambda folder: (folder / "state.json").write_text("[" * 200_000),
+    "moments of no parameter": lambda folder: change_moments(folder, evil=torch.ones(1)),
+    "moments of another shape": lambda folder: change_moments(
+        folder, first_weight_exp_avg=torch.ones(7)
+    ),
     "state of another kind": lambda folder: (folder / "state.json").write_text("[]"),
 }
 

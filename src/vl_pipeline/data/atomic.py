@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent: written beside their place, then renamed into it."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vl_pipeline.errors import DiskFullError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM_WORDS = re.compile("No space left|os error 28|requested and \\d+ written")
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -20,15 +26,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     The move is a rename within one folder after an fsync, so a reader sees the old file or the
     new one. When the block raises, the temporary file is removed and `path` is left as it was.
+
+    Raises:
+        DiskFullError: If there is no room.
     """
-    _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _room_for(path):
+        _clear_leftovers(path)
+        try:
+            yield temporary
+            _flush_to_disk(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -38,26 +48,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     A folder cannot replace a filled one in one rename, so the old one is moved aside first; a
     reader can find no folder for an instant, never a half-written one. Should the process be
     killed in that instant, the next writer moves the old one back.
+
+    Raises:
+        DiskFullError: If there is no room.
     """
-    _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in sorted(p for p in temporary.rglob("*") if p.is_file()):
-            _flush_to_disk(file)
-        if path.exists():
-            os.replace(path, retired)
+    with _room_for(path):
+        _clear_leftovers(path)
         try:
-            os.replace(temporary, path)
-        except OSError:
-            if retired.exists():
-                os.replace(retired, path)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            _put_in_place(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,6 +73,48 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
     with atomic_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    for file in sorted(p for p in temporary.rglob("*") if p.is_file()):
+        _flush_to_disk(file)
+    if path.exists():
+        os.replace(path, retired)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        if retired.exists():
+            os.replace(retired, path)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Say of a full disk where it is full, once what was half-written there is removed."""
+    try:
+        yield
+    except Exception as error:
+        if not is_for_lack_of_room(error) or isinstance(error, DiskFullError):
+            raise
+        raise DiskFullError(
+            f"{path}: no room to write it ({error}); {_free_bytes(path) / 1e6:.1f} MB are free on "
+            f"that disk or quota now that the half-written one is removed; make room there, then "
+            f"start the same command again: what was finished before is kept"
+        ) from error
+
+
+def is_for_lack_of_room(error: BaseException) -> bool:
+    """Tell a full disk or quota from other errors; numpy and safetensors say it in words alone."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    return _NO_ROOM_WORDS.search(str(error)) is not None
+
+
+def _free_bytes(path: Path) -> int:
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _clear_leftovers(path: Path) -> None:

@@ -6,6 +6,7 @@ leaves a margin over the target, then resized.
 """
 
 import io
+import re
 
 import numpy as np
 import simplejpeg
@@ -17,6 +18,7 @@ from vl_pipeline.errors import ShardError
 MAX_PIXELS = 2**28 // 3
 """Images of more pixels are refused: over 256 MB of memory each, whatever their file's size."""
 
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
 
@@ -43,7 +45,8 @@ def decode_rgb(
     except Exception as error:
         if isinstance(error, ShardError):
             raise
-        raise ShardError(f"unreadable image ({type(error).__name__}: {error})") from error
+        what = _ADDRESS.sub("", str(error))  # which differs in every run
+        raise ShardError(f"unreadable image ({type(error).__name__}: {what})") from error
 
 
 def _decode_jpeg(data: bytes, *, min_side_px: int | None, max_pixels: int) -> np.ndarray:

@@ -5,6 +5,7 @@ gives the same features for the same pixels every time, so each image passes it 
 evaluation view, and is a row of an array from then on.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vl_pipeline.data.atomic import atomic_file
 from vl_pipeline.data.loader import ViewLoader, load_ahead, load_evaluation_views
 from vl_pipeline.data.pool import PoolImages, Rows
 from vl_pipeline.models.dual_encoder import DualEncoder
@@ -132,6 +134,11 @@ class FrozenFeatures:
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    if path.exists():
-        return np.lib.format.open_memmap(path, mode="r+")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    """Map an array. A new one gets its room at once: a disk that fills up later kills writers."""
+    if not path.exists():
+        with atomic_file(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+            del array
+            with open(temporary, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+    return np.lib.format.open_memmap(path, mode="r+")

@@ -1,7 +1,9 @@
-"""What happens around a run: guards before it, a summary and tracking after it."""
+"""What happens around a run: guards and locks before it, a summary and tracking after it."""
 
 from vl_pipeline.hooks.guard import DvcGuard
+from vl_pipeline.hooks.interruption import InterruptionHooks
+from vl_pipeline.hooks.lock import RunLocks
 from vl_pipeline.hooks.summary import SummaryHooks
 from vl_pipeline.hooks.tracking import MlflowHooks
 
-HOOKS = (DvcGuard(), MlflowHooks(), SummaryHooks())
+HOOKS = (DvcGuard(), RunLocks(), InterruptionHooks(), MlflowHooks(), SummaryHooks())

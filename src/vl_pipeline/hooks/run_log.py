@@ -3,19 +3,26 @@
 import fcntl
 import json
 import os
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_bytes, digest_of_files
+from vl_pipeline.datasets.tracked_runs import LINEAGE_COLUMNS, LINEAGE_FOLDER, tracking_uri
 from vl_pipeline.hooks.flatten import flatten
+from vl_pipeline.hooks.process import ProcessId
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from mlflow import MlflowClient
 
 _KEY_TAG = "run_key"
+_PROCESS_TAG = "process"
+_MAX_TAG = 5000  # characters that MLflow stores of a tag
 _METRICS_AT_ONCE = 1000  # MLflow's limits for one batch
 _PARAMETERS_AT_ONCE = 100
 
@@ -36,10 +43,14 @@ def open_store(root: Path, experiment: str) -> Store:
     DVC runs queued experiments in folders that it deletes.
     """
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    uri = tracking_uri(root / "mlflow.db")
+    wanted = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
+    if not wanted:  # MLflow sets it, and another project of this process would follow it
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     with open(root / "mlflow.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = mlflow.MlflowClient(uri)  # makes the schema
@@ -48,6 +59,15 @@ def open_store(root: Path, experiment: str) -> Store:
             return Store(client, found.experiment_id)
         place = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
         return Store(client, client.create_experiment(experiment, artifact_location=place))
+
+
+def end_killed_runs(store: Store) -> None:
+    """End the runs that nobody could end: those whose process was killed on this machine."""
+    running = store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
+    for run in running:
+        process = ProcessId.from_json(run.data.tags.get(_PROCESS_TAG, ""))
+        if process is not None and process.has_ended():
+            store.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def digest_of_path(path: Path) -> str:
@@ -83,7 +103,9 @@ class RunLog:
             run = store.client.create_run(
                 store.experiment_id, run_name=f"{method}-{key[:8]}", tags={_KEY_TAG: key}
             )
-        return cls(store, run.info.run_id, str(run.info.run_name), dict(run.data.tags))
+        log = cls(store, run.info.run_id, str(run.info.run_name), dict(run.data.tags))
+        log.tags({_PROCESS_TAG: ProcessId.of_this().to_json()})
+        return log
 
     def parameters(self, values: dict[str, Any]) -> None:
         """Log parameters; those of a run that is opened again are the same by construction."""
@@ -96,7 +118,7 @@ class RunLog:
     def tags(self, values: dict[str, str]) -> None:
         """Set tags."""
         for key, value in values.items():
-            self._client.set_tag(self.run_id, key, value)
+            self._client.set_tag(self.run_id, key, value[:_MAX_TAG])
 
     def metrics(self, values: dict[str, float]) -> None:
         """Log metrics without a step."""
@@ -155,12 +177,23 @@ class RunLog:
         with warnings.catch_warnings():  # MLflow finds the same source twice and says so
             warnings.simplefilter("ignore", UserWarning)
             source = resolve_dataset_source(str(path))
-        digest = digest_of_manifest(pq.read_table(path))
+        table = pq.read_table(path)
+        digest = digest_of_manifest(table)
         dataset = MetaDataset(source=source, name=spec["name"], digest=digest)
         tags = [InputTag("mlflow.data.context", spec["name"])]
         self._client.log_inputs(
             self.run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)]
         )
+        if spec.get("keep"):
+            self._keep_lineage(table, digest)
+
+    def _keep_lineage(self, pairs: "pa.Table", digest: str) -> None:
+        """Keep which pairs were trained on, by their digest, for when all other files are gone."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{digest}.parquet"
+            names = list(LINEAGE_COLUMNS)
+            write_table(file, pairs.group_by(names, use_threads=False).aggregate([]))
+            self._client.log_artifact(self.run_id, str(file), LINEAGE_FOLDER)
 
     def _log_checkpoint(self, path: Path, spec: dict[str, Any]) -> None:
         """Register the checkpoint without copying it: its bytes stay with DVC."""

@@ -38,7 +38,8 @@ class DualEncoderConfig:
 
     Attributes:
         name: A model of open_clip (`ViT-B-32`) or of this package's `models/configs`.
-        pretrained: A tag of open_clip for that model, or a path to its weights, for both towers.
+        pretrained: A tag of open_clip for that model, or a path to its weights (safetensors, or
+            tensors alone as torch saves them), for both towers.
         image_weights: Path to weights of the image tower alone, in open_clip's or timm's names.
         text_encoder: Folder of a Hugging Face text encoder with its tokenizer, in the place of
             the model's own text tower. Its weights are used where the folder holds them.
@@ -95,23 +96,36 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
     import open_clip
 
     open_clip.add_model_config(CONFIG_FOLDER)
-    if open_clip.get_model_config(config.name) is None:
+    if config.name not in open_clip.list_models():  # asked for others, open_clip downloads
         raise ParameterError(
             f"model.name is '{config.name}'; known are open_clip's models and "
             f"{sorted(p.stem for p in CONFIG_FOLDER.glob('*.json'))}"
         )
     overrides: Any = {"text_cfg": text_encoder_config(config)} if config.text_encoder else {}
+    towers = open_clip.get_model_config(config.name)
+    assert towers is not None
+    if "hf_model_name" in towers["text_cfg"] and not config.text_encoder:
+        raise ParameterError(
+            f"model.name is '{config.name}', whose text tower comes from Hugging Face's hub; name "
+            f"a local folder of it in model.text_encoder"
+        )
     if config.pretrained is None:
         logging.getLogger().addFilter(_without_note_on_random_weights)
     try:
         model: Any = open_clip.create_model(
-            config.name, pretrained=config.pretrained, force_custom_text=True, **overrides
+            config.name,
+            pretrained=config.pretrained,
+            force_custom_text=True,
+            weights_only=True,
+            **overrides,
         )
         if config.image_weights:
             _load_image_weights(model.visual, Path(config.image_weights))
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # a file of weights may be anything, and so may its error
         raise ParameterError(
-            f"model.name '{config.name}' with {_sources(config)} cannot be built: {error}"
+            f"model.name '{config.name}' with {_sources(config)} cannot be built: {error}; "
+            f"accepted are open_clip's tags and files of this model's tensors (safetensors, or "
+            f"saved by torch with nothing but tensors: nothing else is unpickled)"
         ) from error
     finally:
         logging.getLogger().removeFilter(_without_note_on_random_weights)

@@ -69,14 +69,15 @@ def load_model(folder: Path, *, device: torch.device) -> tuple[DualEncoder, Dual
     """
     try:
         config = DualEncoderConfig(**json.loads((folder / "model.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        text_encoder = str(folder / _TEXT_ENCODER) if config.text_encoder else None
+        config = dataclasses.replace(
+            config, pretrained=None, image_weights=None, text_encoder=text_encoder
+        )
+        model = DualEncoder(config, seed=0)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder}: no model.json that can be read ({error}); run the train stage again"
+            f"{folder}: no model.json that can be read and built ({error}); run the train stage "
+            f"again"
         ) from error
-    text_encoder = str(folder / _TEXT_ENCODER) if config.text_encoder else None
-    config = dataclasses.replace(
-        config, pretrained=None, image_weights=None, text_encoder=text_encoder
-    )
-    model = DualEncoder(config, seed=0)
     load_weights(model, folder / "weights.safetensors")
     return model.to(device).eval(), config

@@ -32,7 +32,10 @@ from vl_pipeline.training.schedule import RoundState
 
 logger = logging.getLogger(__name__)
 
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, SafetensorError, CheckpointError)
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError),
+    *(SafetensorError, CheckpointError),
+)
 _NUM_KEPT = 2  # the last one, and one to fall back on should it turn out damaged
 
 
@@ -109,10 +112,10 @@ class CheckpointFolder:
         modules: nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> Progress:
-        moments = load_file(folder / "optimizer.safetensors")
+        moments = _moments_by_parameter(modules, load_file(folder / "optimizer.safetensors"))
         rows = np.load(folder / "round_rows.npy", allow_pickle=False)
         times_seen = np.load(folder / "times_seen.npy", allow_pickle=False)
-        random_state = torch.tensor(state["random_state"], dtype=torch.uint8)
+        random_state = _random_state(state["random_state"])
         place = state["round"]
         progress = Progress(
             step=state["step"],
@@ -124,7 +127,8 @@ class CheckpointFolder:
         )
         # everything is read by now: a damaged checkpoint has changed nothing
         load_weights(modules, folder / "weights.safetensors")
-        _restore_optimizer(modules, optimizer, moments)
+        for parameter, moment in moments.items():
+            optimizer.state[parameter] = moment
         torch.set_rng_state(random_state)
         return progress
 
@@ -154,17 +158,34 @@ def _optimizer_tensors(
     }
 
 
-def _restore_optimizer(
-    modules: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
-) -> None:
+def _moments_by_parameter(
+    modules: nn.Module, tensors: dict[str, torch.Tensor]
+) -> dict[nn.Parameter, dict[str, torch.Tensor]]:
     parameters = dict(modules.named_parameters())
+    moments: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
     for label, value in tensors.items():
         name, key = label.split("|")
         parameter = parameters[name]
         value = value.to(parameter.device)  # fused AdamW wants its step count there too
-        if value.shape == parameter.shape:  # and moments in the parameter's own memory order
-            value = torch.empty_like(parameter).copy_(value)
-        optimizer.state[parameter][key] = value
+        if value.ndim:  # and moments in the parameter's own memory order
+            value = torch.empty_like(parameter).copy_(_of_shape(parameter.shape, label, value))
+        moments.setdefault(parameter, {})[key] = value
+    return moments
+
+
+def _of_shape(shape: torch.Size, label: str, value: torch.Tensor) -> torch.Tensor:
+    if value.shape != shape:
+        raise ValueError(f"{label} has the shape {tuple(value.shape)}, not {tuple(shape)}")
+    return value
+
+
+def _random_state(numbers: list[int]) -> torch.Tensor:
+    try:
+        state = torch.tensor(numbers, dtype=torch.uint8)
+        torch.Generator().set_state(state)
+    except RuntimeError as error:
+        raise ValueError(f"random_state is none ({error})") from error
+    return state
 
 
 def _differing(wanted: dict[str, str], found: dict[str, str]) -> list[str]:

@@ -291,7 +291,10 @@ def _read_rounds(scratch: Path, progress: Progress) -> pa.Table:
 
 def _trained_on(chosen: pa.Table, pool: pa.Table, progress: Progress) -> pa.Table:
     """Keep of the chosen pairs those that a step has seen: a last partial batch is not trained."""
-    times = progress.times_seen[rows_of_uids(pool, chosen["uid"])]
+    rows = rows_of_uids(pool, chosen["uid"])
+    times = progress.times_seen[rows]
+    for name in ("image_hash", "url"):  # by which others may ask whether a pair was among them
+        chosen = chosen.append_column(name, pool[name].take(rows))
     return chosen.append_column("times_seen", pa.array(times)).filter(pa.array(times > 0))
 
 

@@ -1,0 +1,1 @@
+"""Find the checkpoints that were trained on listed pairs."""
