@@ -61,7 +61,8 @@ class TaskImages:
         for task in sorted(self._evaluated - {task for task, _ in there}):
             raise ShardError(
                 f"{self._folder / task} has no folder {' or '.join(SPLITS)}, so its images cannot "
-                f"be kept out of the pool; tasks.evaluate_on names it (conf/base/parameters_tasks.yml)"
+                f"be kept out of the pool; restore it, or take it out of tasks.evaluate_on "
+                f"(conf/base/parameters_tasks.yml)"
             )
         return there
 
