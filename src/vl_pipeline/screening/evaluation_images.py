@@ -10,7 +10,13 @@ from tqdm import tqdm
 
 from vl_pipeline.data.digest import digest_of_bytes
 from vl_pipeline.data.images import decode_rgb
-from vl_pipeline.data.perceptual_hash import NUM_HASH_BYTES, perceptual_hash, shrink
+from vl_pipeline.data.perceptual_hash import (
+    NUM_GRID_BYTES,
+    NUM_HASH_BYTES,
+    colour_grid,
+    perceptual_hash,
+    shrink,
+)
 from vl_pipeline.data.tasks import ClassificationTask, RetrievalTask, Tasks, read_task
 from vl_pipeline.errors import ShardError
 
@@ -24,20 +30,27 @@ class EvaluationImages:
     Attributes:
         names: `task/split/number`.
         image_hashes: Digests of the compressed bytes.
-        perceptual_hashes: As the pool has them.
+        hashes: Their perceptual hashes.
+        grids: Their colour grids.
         captions: Captions of retrieval tasks, and of which image.
     """
 
     names: list[str]
     image_hashes: list[str]
-    perceptual_hashes: UInt8[np.ndarray, "n 32"]
+    hashes: UInt8[np.ndarray, "n 32"]
+    grids: UInt8[np.ndarray, "n 48"]
     captions: list[tuple[str, str]]
 
     @classmethod
     def none(cls) -> "EvaluationImages":
         """No images at all."""
-        hashes = np.empty((0, NUM_HASH_BYTES), dtype=np.uint8)
-        return cls(names=[], image_hashes=[], perceptual_hashes=hashes, captions=[])
+        return cls(
+            names=[],
+            image_hashes=[],
+            hashes=_rows([], NUM_HASH_BYTES),
+            grids=_rows([], NUM_GRID_BYTES),
+            captions=[],
+        )
 
 
 class TaskImages:
@@ -86,26 +99,35 @@ class TaskImages:
         names: list[str] = []
         captions: list[tuple[str, str]] = []
         digests: list[str] = []
-        hashes: list[bytes] = []
+        looks: list[tuple[bytes, bytes]] = []
         for task, split in tqdm(self.splits(), desc="tasks", unit="split", disable=None):
             read = self._read(task, split)
             here = [f"{task}/{split}/{number}" for number in range(len(read.images))]
             names += here
             digests += [digest_of_bytes(image) for image in read.images]
-            hashes += [perceptual_hash(shrink(decode_rgb(image))) for image in read.images]
+            looks += [_look(image) for image in read.images]
             if isinstance(read, RetrievalTask):
                 captions += [
                     (caption, name)
                     for name, several in zip(here, read.captions, strict=True)
                     for caption in several
                 ]
-        joined = np.frombuffer(b"".join(hashes), dtype=np.uint8)
         return EvaluationImages(
             names=names,
             image_hashes=digests,
-            perceptual_hashes=joined.reshape(-1, NUM_HASH_BYTES),
+            hashes=_rows([hash_ for hash_, _ in looks], NUM_HASH_BYTES),
+            grids=_rows([grid for _, grid in looks], NUM_GRID_BYTES),
             captions=captions,
         )
 
     def _read_split(self, task: str, split: str) -> ClassificationTask | RetrievalTask:
         return read_task(self._folder / task, split=split)
+
+
+def _look(image: bytes) -> tuple[bytes, bytes]:
+    shrunk = shrink(decode_rgb(image))
+    return perceptual_hash(shrunk), colour_grid(shrunk)
+
+
+def _rows(values: list[bytes], width: int) -> UInt8[np.ndarray, "n width"]:
+    return np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, width)

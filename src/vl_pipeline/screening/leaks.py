@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from vl_pipeline.data.perceptual_hash import NUM_HASH_BYTES, colour_difference
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.screening.evaluation_images import EvaluationImages, TaskImages
 from vl_pipeline.screening.finding import Finding
-from vl_pipeline.screening.hash_lookup import Hashes
 from vl_pipeline.screening.image_embeddings import PoolEncoder, nearest
 from vl_pipeline.screening.pictures import Pictures
 
-_HASHES_AT_ONCE = 2**16
+_AT_ONCE = 2**16  # pictures
 
 
 def same_image(pictures: Pictures, *, evaluation: EvaluationImages) -> Finding:
@@ -34,15 +34,23 @@ def same_image(pictures: Pictures, *, evaluation: EvaluationImages) -> Finding:
     )
 
 
-def near_image(pictures: Pictures, *, evaluation: EvaluationImages, max_bits: int) -> Finding:
-    """Find pairs whose image's hash is near that of an evaluation image."""
-    numbers, distance = nearest_hashes(pictures.hashes, evaluation.perceptual_hashes)
+def near_image(
+    pictures: Pictures,
+    *,
+    evaluation: EvaluationImages,
+    max_bits: int,
+    max_colour_difference: float,
+) -> Finding:
+    """Find pairs whose image's hash and colours are near those of an evaluation image."""
+    numbers, distance = nearest_looks(
+        pictures, evaluation, max_bits=max_bits, max_colour_difference=max_colour_difference
+    )
     return _found(
         "leaked_near_image",
-        pictures.rows_with(distance <= max_bits),
+        pictures.rows_with(numbers >= 0),
         numbers[pictures.of_row],
         evaluation,
-        limit=f"> {max_bits} bits",
+        limit=f"> {max_bits} bits, or colours > {max_colour_difference} apart",
         distance=distance[pictures.of_row],
         unit="bits",
     )
@@ -93,27 +101,38 @@ def plain_text(caption: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
 
 
-def nearest_hashes(hashes: Hashes, others: Hashes) -> tuple[np.ndarray, np.ndarray]:
-    """Find for each hash the nearest other, and the bits between them; ties to the first.
+def nearest_looks(
+    pictures: Pictures,
+    evaluation: EvaluationImages,
+    *,
+    max_bits: int,
+    max_colour_difference: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find for each picture the nearest evaluation image within both limits; ties to the first.
 
-    A hash without a bit set is further away than any, and so is all where there are no others.
+    Returns:
+        Its number, -1 where there is none, and the bits between them. A hash without a bit set
+        is near to none.
     """
     import faiss
 
-    numbers = np.zeros(len(hashes), dtype=np.int64)
-    distance = np.full(len(hashes), 257, dtype=np.int64)
-    places = np.flatnonzero(others.any(axis=1))
-    if not len(places):
-        return numbers, distance
-    index = faiss.IndexBinaryFlat(256)
-    index.add(np.ascontiguousarray(others[places]))  # pyright: ignore[reportCallIssue]
-    starts = range(0, len(hashes), _HASHES_AT_ONCE)
-    for start in tqdm(starts, desc="leak gate", unit="block", disable=None):
-        part = slice(start, start + _HASHES_AT_ONCE)
-        queries = np.ascontiguousarray(hashes[part])
-        found, which = index.search(queries, 1)  # pyright: ignore[reportCallIssue]
-        numbers[part] = places[which[:, 0]]
-        distance[part] = np.where(queries.any(axis=1), found[:, 0], 257)
+    numbers = np.full(len(pictures), -1, dtype=np.int64)
+    distance = np.zeros(len(pictures), dtype=np.int64)
+    places = np.flatnonzero(evaluation.hashes.any(axis=1))
+    index = faiss.IndexBinaryFlat(8 * NUM_HASH_BYTES)
+    index.add(np.ascontiguousarray(evaluation.hashes[places]))  # pyright: ignore[reportCallIssue]
+    asked = np.flatnonzero(pictures.hashes.any(axis=1))
+    for start in tqdm(range(0, len(asked), _AT_ONCE), desc="leak gate", unit="block", disable=None):
+        block = asked[start : start + _AT_ONCE]
+        hashes = np.ascontiguousarray(pictures.hashes[block])
+        ends, bits, found = index.range_search(hashes, max_bits + 1)  # pyright: ignore
+        one, other = np.repeat(block, np.diff(ends.astype(np.int64))), places[found]
+        apart = colour_difference(pictures.grids[one], evaluation.grids[other])
+        one, other, bits = (side[apart <= max_colour_difference] for side in (one, other, bits))
+        order = np.lexsort((other, bits, one))
+        picture, first = np.unique(one[order], return_index=True)
+        numbers[picture] = other[order][first]
+        distance[picture] = bits[order][first]
     return numbers, distance
 
 

@@ -37,6 +37,7 @@ class LeakGate:
     Attributes:
         same_image: Equal bytes.
         max_hash_bits: Bits of the perceptual hash that may differ; None: not looked at.
+        max_colour_difference: How far the colours of near hashes may differ.
         min_similarity: Cosine of image embeddings, where there is an encoder; None: not looked at.
         min_caption_characters: A retrieval task's caption of at least this length may not come
             again; None: not looked at.
@@ -44,6 +45,7 @@ class LeakGate:
 
     same_image: bool
     max_hash_bits: Bits | None
+    max_colour_difference: Annotated[float, Ge(0)]
     min_similarity: Similarity | None
     min_caption_characters: Annotated[int, Ge(1)] | None
 

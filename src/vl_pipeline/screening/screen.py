@@ -114,7 +114,12 @@ def _leak_rules(
     if gate.same_image:
         yield partial(leaks.same_image, evaluation=evaluation)
     if gate.max_hash_bits is not None:
-        yield partial(leaks.near_image, evaluation=evaluation, max_bits=gate.max_hash_bits)
+        yield partial(
+            leaks.near_image,
+            evaluation=evaluation,
+            max_bits=gate.max_hash_bits,
+            max_colour_difference=gate.max_colour_difference,
+        )
     if gate.min_similarity is not None and encoder is not None:
         yield partial(
             leaks.similar_image,
