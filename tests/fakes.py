@@ -126,6 +126,7 @@ def pool_table(num_pairs: int, **columns: list) -> pa.Table:
         "image_bytes": [100] * num_pairs,
         "image_hash": [digest_of_bytes(b"image", str(n).encode()) for n in numbers],
         "perceptual_hash": [hashlib.sha256(str(n).encode()).digest() for n in numbers],
+        "colour_grid": [hashlib.sha384(str(n).encode()).digest() for n in numbers],
         "width": [64] * num_pairs,
         "height": [48] * num_pairs,
         "caption": [f"caption number {n}" for n in numbers],

@@ -40,7 +40,8 @@ def write_dvc_yaml(project: Path) -> str:
     for name, (command, pipeline) in _stages(_tracked(dict(pipelines), catalog)).items():
         stages[name], stage_plots = _stage(command, pipeline, catalog, files, project)
         plots += stage_plots
-    variables = sorted({file for key, file in files.items() if key in ("pool", "tasks")})
+    named = {d[2:].split(".")[0] for s in stages.values() for d in s["deps"] if d.startswith("${")}
+    variables = sorted({files[key] for key in named})
     text = yaml.safe_dump(
         {"vars": variables, "stages": stages, "plots": plots}, sort_keys=False, width=100
     )
@@ -87,7 +88,7 @@ def _stage(
     inputs = sorted(n for n in pipeline.inputs() if not n.startswith("params:"))
     dependencies = {
         *(_path(catalog, name, project) for name in inputs if _dvc(catalog, name) != "untracked"),
-        *_watched_folders(pipeline),
+        *_watched(pipeline, project),
         *_code(pipeline, project),
     }
     by_file: dict[str, list[str]] = {}
@@ -124,16 +125,25 @@ def _dvc(catalog: CatalogProtocol, name: str) -> Any:
     return dataset_named(catalog, name).metadata.get("dvc")
 
 
-def _watched_folders(pipeline: Pipeline) -> set[str]:
-    """Give `${pool.folder}` and its like: folders that the stage's parameters name."""
+def _watched(pipeline: Pipeline, project: Path) -> set[str]:
+    """Give `${pool.folder}` and its like: folders and files that the stage's parameters name."""
+    values = _parameters(project)
     return {
         f"${{{dataset[7:]}.{field}}}"
         for node in pipeline.nodes
         for dataset, annotation in _annotated_inputs(node)
         if dataset.startswith("params:") and isinstance(annotation, type)
+        for field in _watched_fields(annotation)
+        if values[dataset[7:]][field] is not None
+    }
+
+
+def _watched_fields(annotation: type) -> list[str]:
+    return [
+        field
         for field, hint in get_type_hints(annotation, include_extras=True).items()
         if any(isinstance(mark, WatchedByDvc) for mark in getattr(hint, "__metadata__", ()))
-    }
+    ]
 
 
 def _annotated_inputs(node: Node) -> list[tuple[str, Any]]:
@@ -182,9 +192,19 @@ def _parameter_files(project: Path) -> dict[str, str]:
     """Top-level parameter to the file of `conf/base` that has it."""
     return {
         key: str(file.relative_to(project))
-        for file in sorted((project / "conf/base").glob("parameters*.yml"))
+        for file in _files_of_parameters(project)
         for key in yaml.safe_load(file.read_text())
     }
+
+
+def _parameters(project: Path) -> dict[str, Any]:
+    """Top-level parameter to its value in `conf/base`."""
+    files = _files_of_parameters(project)
+    return {k: v for file in files for k, v in yaml.safe_load(file.read_text()).items()}
+
+
+def _files_of_parameters(project: Path) -> list[Path]:
+    return sorted((project / "conf/base").glob("parameters*.yml"))
 
 
 if __name__ == "__main__":

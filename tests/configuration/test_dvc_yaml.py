@@ -1,9 +1,12 @@
 """`dvc.yaml` says what the pipelines say."""
 
+from pathlib import Path
+
 import yaml
 
-from tests.projects import ROOT
-from vl_pipeline.dvc_stages import write_dvc_yaml
+from tests.projects import ROOT, copy_project
+from vl_pipeline.dvc_stages import _watched, write_dvc_yaml
+from vl_pipeline.pipeline_registry import register_pipelines
 
 
 def test_the_committed_file_is_what_the_pipelines_make() -> None:
@@ -37,3 +40,14 @@ def test_every_stage_depends_on_the_code_of_its_own_node() -> None:
     for name, stage in stages.items():
         folder = name.rpartition("_")[2]
         assert f"src/vl_pipeline/pipelines/{folder}/nodes.py" in stage["deps"]
+
+
+def test_a_block_list_is_a_dependency_once_there_is_one(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    screen = register_pipelines()["screen"]
+    file = project / "conf/base/parameters_screening.yml"
+
+    assert _watched(screen, project) == {"${pool.folder}", "${tasks.folder}"}
+
+    file.write_text(file.read_text().replace("block_list: null", "block_list: data/no.txt"))
+    assert "${screening.block_list}" in _watched(screen, project)

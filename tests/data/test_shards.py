@@ -36,6 +36,7 @@ def test_whole_pair_is_indexed_with_what_it_is_and_where_it_lies(tmp_path):
     (pair,) = index.pairs.to_pylist()
     offset = pair.pop("image_offset")
     assert len(pair.pop("perceptual_hash")) == 32
+    assert len(pair.pop("colour_grid")) == 48
     assert {
         "uid": digest_of_bytes(IMAGE, b"a red square"),
         "shard": "0.tar",

@@ -11,7 +11,13 @@ import pyarrow as pa
 
 from vl_pipeline.data.digest import digest_of_bytes
 from vl_pipeline.data.images import decode_rgb
-from vl_pipeline.data.perceptual_hash import NUM_HASH_BYTES, perceptual_hash
+from vl_pipeline.data.perceptual_hash import (
+    NUM_GRID_BYTES,
+    NUM_HASH_BYTES,
+    colour_grid,
+    perceptual_hash,
+    shrink,
+)
 from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
@@ -26,6 +32,7 @@ PAIR_SCHEMA = pa.schema(
         ("image_bytes", pa.int64()),
         ("image_hash", pa.string()),
         ("perceptual_hash", pa.binary(NUM_HASH_BYTES)),
+        ("colour_grid", pa.binary(NUM_GRID_BYTES)),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("caption", pa.string()),
@@ -73,6 +80,7 @@ def read_pair(
             "unreadable_image", value=str(error), limit="a whole image"
         ) from error
     url = side.get("url")
+    shrunk = shrink(pixels)
     return {
         "uid": digest_of_bytes(image_bytes, caption.encode()),
         "shard": shard,
@@ -80,7 +88,8 @@ def read_pair(
         "image_offset": image.offset,
         "image_bytes": image.num_bytes,
         "image_hash": digest_of_bytes(image_bytes),
-        "perceptual_hash": perceptual_hash(pixels),
+        "perceptual_hash": perceptual_hash(shrunk),
+        "colour_grid": colour_grid(shrunk),
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "caption": caption,

@@ -1,6 +1,16 @@
 """What screening shows for its decisions: a pair that was turned away beside what it resembles."""
 
+import io
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from vl_pipeline.data.images import decode_rgb
+from vl_pipeline.data.pool import PoolImages
+from vl_pipeline.screening.evaluation_images import TaskImages
+from vl_pipeline.screening.finding import Finding
 
 EVIDENCE_SCHEMA = pa.schema(
     [
@@ -15,3 +25,66 @@ EVIDENCE_SCHEMA = pa.schema(
     ]
 )
 """One row per example; a few of each rule, not all."""
+
+_SIDE_PX = 96  # of a thumbnail, longer side
+_QUALITY = 85  # JPEG
+
+
+def draw_evidence(
+    finding: Finding,
+    pairs: pa.Table,
+    *,
+    images: PoolImages,
+    tasks: TaskImages,
+    num_examples: int,
+) -> pa.Table:
+    """Show the pairs that are furthest from what they were held to resemble, and so most in doubt.
+
+    Args:
+        finding: What a rule turned away.
+        pairs: The table whose rows the finding names, with what stayed.
+        images: The images of `pairs`, by row.
+        tasks: The images of the tasks.
+        num_examples: Rows of the answer, or fewer where less was turned away.
+    """
+    doubtful = np.argsort(-finding.distance, kind="stable")[:num_examples]
+    matches = [finding.matched_to[place] for place in doubtful]
+    stayed = pc.index_in(
+        pa.array(matches, pa.string()), value_set=pairs["uid"].combine_chunks()
+    ).to_pylist()
+    examples = []
+    for place, match, row_of_match in zip(doubtful, matches, stayed, strict=True):
+        row = int(finding.rows[place])
+        caption, image = _matched(match, row_of_match, pairs, images, tasks)
+        examples.append(
+            {
+                "rule": finding.rule,
+                "uid": pairs["uid"][row].as_py(),
+                "caption": pairs["caption"][row].as_py(),
+                "thumbnail": _thumbnail(images.read(row)),
+                "matched_to": match,
+                "matched_caption": caption,
+                "matched_thumbnail": None if image is None else _thumbnail(image),
+                "distance": float(finding.distance[place]),
+            }
+        )
+    return pa.Table.from_pylist(examples, schema=EVIDENCE_SCHEMA)
+
+
+def _matched(
+    match: str, row: int | None, pairs: pa.Table, images: PoolImages, tasks: TaskImages
+) -> tuple[str | None, bytes | None]:
+    """Caption and image of a pair that stayed or of an evaluation image; None for an entry."""
+    if row is not None:
+        return pairs["caption"][row].as_py(), images.read(row)
+    if tasks.has(match):
+        return tasks.caption(match), tasks.image(match)
+    return None, None
+
+
+def _thumbnail(data: bytes) -> bytes:
+    image = Image.fromarray(decode_rgb(data, min_side_px=_SIDE_PX))
+    image.thumbnail((_SIDE_PX, _SIDE_PX))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

@@ -30,6 +30,7 @@ def pool_of(num_pairs: int) -> pa.Table:
             "image_bytes": 400,
             "image_hash": f"{1000 + n:032x}",
             "perceptual_hash": n.to_bytes(32, "big"),
+            "colour_grid": n.to_bytes(48, "big"),
             "width": 64,
             "height": 48,
             "caption": f"caption number {n}",

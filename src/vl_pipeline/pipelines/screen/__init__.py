@@ -1,1 +1,1 @@
-"""Turn pairs away that break a rule."""
+"""Turn pairs away that break a rule, are blocked, leak, or repeat a picture."""

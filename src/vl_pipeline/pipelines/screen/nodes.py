@@ -1,16 +1,32 @@
-"""Turn pairs away that break a rule."""
+"""Turn pairs away that break a rule, are blocked, leak, or repeat a picture."""
+
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from vl_pipeline.data.ledger import require_balance
 from vl_pipeline.data.rules import PairRules, apply_pair_rules
-from vl_pipeline.screening.evidence import EVIDENCE_SCHEMA
+from vl_pipeline.data.shards import PoolShards
+from vl_pipeline.data.tasks import Tasks
+from vl_pipeline.screening.parameters import Screening
+from vl_pipeline.screening.screen import screen_pool
 
 
 def screen(
-    indexed: pa.Table, ingest_ledger: pa.Table, rules: PairRules
-) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Give the pairs that are left, and the ledger of all stages so far, and evidence."""
+    indexed: pa.Table,
+    ingest_ledger: pa.Table,
+    rules: PairRules,
+    screening: Screening,
+    pool: PoolShards,
+    tasks: Tasks,
+    cache: Path,
+) -> tuple[pa.Table, pa.Table, pa.Table, dict[str, Any]]:
+    """Give the pairs that are left, the ledger of all stages so far, evidence, and a report."""
     kept, rejected = apply_pair_rules(indexed, rules)
-    require_balance("screen", num_in=indexed.num_rows, num_kept=kept.num_rows, ledger=rejected)
-    return kept, pa.concat_tables([ingest_ledger, rejected]), EVIDENCE_SCHEMA.empty_table()
+    screened = screen_pool(kept, screening, folder=Path(pool.folder), tasks=tasks, cache=cache)
+    ledger = pa.concat_tables([rejected, screened.ledger])
+    num_kept = screened.pairs.num_rows
+    require_balance("screen", num_in=indexed.num_rows, num_kept=num_kept, ledger=ledger)
+    ledger = pa.concat_tables([ingest_ledger, ledger])
+    return screened.pairs, ledger, screened.evidence, screened.report

@@ -7,6 +7,14 @@ from vl_pipeline.pipelines.screen.nodes import screen
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    inputs = ["indexed_pool", "ingest_ledger", "params:pair_rules"]
-    outputs = ["screened_pool", "ledger", "screening_evidence"]
+    inputs = [
+        "indexed_pool",
+        "ingest_ledger",
+        "params:pair_rules",
+        "params:screening",
+        "params:pool",
+        "params:tasks",
+        "screening_cache",
+    ]
+    outputs = ["screened_pool", "ledger", "screening_evidence", "screening_report"]
     return Pipeline([Node(screen, inputs, outputs, name="screen")])
