@@ -17,7 +17,8 @@ KEPT = """
     good bitflips trailing_garbage png_named_jpg webp_named_jpg gif_named_jpg bmp_named_jpg
     cmyk_jpeg gray_jpeg one_bit_png rgba_png_fully_transparent la_png palette_png_transparency
     png16 1x1 1px_wide extreme_aspect_3000x4 solid_black solid_white
-    exif_orientation_1 exif_orientation_3 exif_orientation_6 exif_orientation_8 real_pil_sample_cmyk.jpg missing_txt missing_json
+    exif_orientation_1 exif_orientation_3 exif_orientation_6 exif_orientation_8
+    real_pil_sample_cmyk.jpg missing_txt missing_json
     txt_utf8_bom single_char emoji_only rtl chinese zero_width html_markup newline_multi
     csv_injection prompt_injection_like personal_data_like json_is_list json_nan txt_json_disagree
     wrong_sha256_and_size uppercase_ext jpeg_ext extra_ext
