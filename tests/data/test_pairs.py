@@ -127,6 +127,10 @@ def test_name_that_could_do_harm_is_refused_and_shown_escaped(key):
     assert ascii(key) == value
 
 
+def test_ledger_shows_the_beginning_of_a_name_without_end():
+    assert len(refusal(key="/" + "n" * 2**20, txt="a cat")[1]) == 200
+
+
 @pytest.mark.parametrize("key", ["a/b", "..a", "a..b/c", "a\\b", "ünï códe", "a/.b", ""])
 def test_odd_name_is_only_a_name(key):
     assert read(key=key, txt="a cat")["key"] == key

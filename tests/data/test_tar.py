@@ -371,6 +371,17 @@ def test_names_at_the_limit_and_chains_of_headers_are_read(tmp_path):
     assert index.damage is None
 
 
+def test_members_without_number_under_one_key_take_no_square_of_time(tmp_path):
+    path = tmp_path / "0.tar"
+    path.write_bytes(b"".join(header(f"a.{n}") for n in range(20_000)) + END)
+    began = time.process_time()
+
+    index = index_tar(path)
+
+    assert len(index.samples["a"]) == 20_000
+    assert time.process_time() - began < 4
+
+
 def test_global_header_names_and_sizes_nothing(tmp_path):
     path = tmp_path / "0.tar"
     path.write_bytes(file("g", b"013 path=b.jpg\n", kind=b"g") + file("a.jpg", b"a") + END)

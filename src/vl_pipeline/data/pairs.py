@@ -40,6 +40,8 @@ PAIR_SCHEMA = pa.schema(
     ]
 )
 
+_SHOWN_CHARACTERS = 200  # of what was found; a name may have a million
+
 # Those below U+0020 but for white space, and DEL. U+0080 to U+009F stay: they are the traces of
 # Windows-1252 text that was once decoded as Latin-1, as "It\x92s a cat".
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -73,7 +75,7 @@ class UnusablePairError(Exception):
 
     def __init__(self, rule: str, *, value: str, limit: str) -> None:
         super().__init__(rule)
-        self.rule, self.value, self.limit = rule, value, limit
+        self.rule, self.value, self.limit = rule, value[:_SHOWN_CHARACTERS], limit
 
 
 def read_pair(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _BLOCK_BYTES = 512
 _MAX_EXTENSION_BYTES = 2**20  # of a long name, or of one PAX header; libarchive's limit of a name
+_SHOWN_CHARACTERS = 200
 _FILES = b"0\0007"
 _FOLDERS_AND_LABELS = b"5DV"
 _KINDS = {
@@ -76,17 +77,18 @@ def index_tar(path: Path) -> TarIndex:
     samples: dict[str, list[Member]] = {}
     repeated: list[str] = []
     damage = None
-    current_key, current = None, []
+    current_key, current, suffixes = None, [], set()
     with mapped(path) as archive:
         try:
             for key, member in _members(archive):
-                if key != current_key or any(m.suffix == member.suffix for m in current):
-                    current_key, current = key, []
+                if key != current_key or member.suffix in suffixes:
+                    current_key, current, suffixes = key, [], set()
                     if key in samples:
                         repeated.append(key)
                     else:
                         samples[key] = current
                 current.append(member)
+                suffixes.add(member.suffix)
         except _DamageError as found:
             damage = str(found)
     return TarIndex(samples=samples, repeated_keys=repeated, damage=damage)
@@ -130,7 +132,7 @@ def _members(archive: mmap.mmap | bytes) -> Iterator[tuple[str, Member]]:
                 num_bytes = 0  # whatever it says: of a link it may be the size of its target
             elif "size" in extension:
                 num_bytes = _pax_size(extension["size"], start)
-            _require_end(archive, offset, num_bytes, f"'{name}'")
+            _require_end(archive, offset, num_bytes, f"'{name[:_SHOWN_CHARACTERS]}'")
             if not _is_passed_over(kind, name):
                 key, suffix = split_member_name(name)
                 what = _kind(kind, extension)
