@@ -241,8 +241,17 @@ def test_picture_is_upright_as_exif_says(orientation, kind):
     assert np.abs(decoded.astype(int) - shown).mean() < 3
 
 
+ORIENTATION_IN_WORDS = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0x\0\0\0\0\0\0\0"
+
+
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0" + b"\xff" * 900]
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0" + b"\xff" * 900,
+        ORIENTATION_IN_WORDS,
+    ],
 )
 def test_broken_exif_costs_no_picture(exif):
     data = saved(Image.fromarray(gradient(16, 8)), "JPEG", exif=exif)
