@@ -17,7 +17,7 @@ from PIL import Image
 
 from vl_pipeline.curation.selection import Candidates
 from vl_pipeline.data.digest import digest_of_bytes
-from vl_pipeline.data.pairs import PAIR_SCHEMA
+from vl_pipeline.data.pairs import PAIR_SCHEMA, PairLimits
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.models.dual_encoder import DualEncoder
@@ -26,7 +26,9 @@ from vl_pipeline.objectives.contrastive import Contrastive
 from vl_pipeline.objectives.objective import Objective
 from vl_pipeline.training.schedule import Site
 
-MAX_PIXELS = 1_000_000
+LIMITS = PairLimits(
+    max_pixels=1_000_000, max_image_bytes=1_000_000, max_json_bytes=300_000, max_caption_bytes=1000
+)
 
 Members = list[tuple[str, bytes]]
 """Name and content of an archive's members, in archive order; a name may come twice."""
@@ -112,7 +114,7 @@ def write_pool_shard(path: Path, captions: Sequence[str], **settings) -> pa.Tabl
         for n, caption in enumerate(captions)
     ]
     write_tar(path, *parts)
-    return index_shard(path, path.name, MAX_PIXELS).pairs
+    return index_shard(path, path.name, LIMITS).pairs
 
 
 def pool_table(num_pairs: int, **columns: list) -> pa.Table:

@@ -90,5 +90,5 @@ def test_a_stage_under_dvc_refuses_parameters_that_dvc_cannot_see(
     project = copy_project(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "ingest")
 
-    with pytest.raises(ValueError, match=r"pool.max_pixels differ from conf/base"):
-        run(project, "ingest", env="base", params={"pool": {"max_pixels": 5}})
+    with pytest.raises(ValueError, match=r"pool.limits.max_pixels differ from conf/base"):
+        run(project, "ingest", env="base", params={"pool": {"limits": {"max_pixels": 5}}})

@@ -1,12 +1,15 @@
+import io
 import json
+import tarfile
 
+import pyarrow as pa
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import (
-    MAX_PIXELS,
+    LIMITS,
     distinct_picture,
     pair_members,
     picture,
@@ -15,6 +18,7 @@ from tests.fakes import (
 )
 from vl_pipeline.data.digest import digest_of_bytes
 from vl_pipeline.data.ledger import count_by_rule
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool, index_shard, list_shards
 from vl_pipeline.errors import ShardError
@@ -23,7 +27,11 @@ IMAGE = picture(width=24, height=16)
 
 
 def index_of(tmp_path, *parts, name: str = "0.tar") -> ShardIndex:
-    return index_shard(write_tar(tmp_path / name, *parts), name, MAX_PIXELS)
+    return index_shard(write_tar(tmp_path / name, *parts), name, LIMITS)
+
+
+def pool_of(folder, *, shards: str = "*.tar", num_workers: int = 1) -> PoolShards:
+    return PoolShards(folder=str(folder), shards=shards, limits=LIMITS, num_workers=num_workers)
 
 
 def test_whole_pair_is_indexed_with_what_it_is_and_where_it_lies(tmp_path):
@@ -90,7 +98,7 @@ BROKEN_PAIRS = {
     "unreadable_image": pair_members("0", image=b"<html>not found</html>"),
     "unreadable_image of no bytes": pair_members("0", image=b""),
     "unreadable_image cut": pair_members("0", image=IMAGE[: len(IMAGE) // 2]),
-    "unreadable_image too large": pair_members("0", image=picture(width=2000, height=501)),
+    "image_too_many_pixels": pair_members("0", image=picture(width=2000, height=501)),
     "unreadable_json": pair_members("0", image=IMAGE, side=b"{not json"),
     "unreadable_json nested": pair_members("0", image=IMAGE, side=b"[" * 100_000),
 }
@@ -109,16 +117,70 @@ def test_broken_pair_goes_to_the_ledger_under_its_rule(tmp_path, case):
     assert index.num_listed == 2
 
 
-def test_repeated_key_goes_to_the_ledger_and_its_first_pair_stays(tmp_path):
+def test_each_pair_of_a_repeated_key_is_a_row_of_the_ledger_and_the_first_stays(tmp_path):
     first = pair_members("0", caption="first", image=IMAGE)
     other = pair_members("1", image=IMAGE)
     again = pair_members("0", caption="again", image=IMAGE)
 
-    index = index_of(tmp_path, first, other, again)
+    index = index_of(tmp_path, first, other, again, again, other)
 
     assert index.pairs["caption"].to_pylist() == ["first", "a red square"]
-    assert count_by_rule(index.ledger) == {"repeated_key": 1}
+    assert [(r["key"], r["rule"]) for r in index.ledger.to_pylist()] == [
+        ("0", "repeated_key"),
+        ("0", "repeated_key"),
+        ("1", "repeated_key"),
+    ]
+    assert index.num_listed == 5
+
+
+def test_key_may_come_again_in_another_shard_where_it_is_another_pair(tmp_path):
+    first = index_of(tmp_path, pair_members("0", caption="a", image=IMAGE), name="a.tar")
+    second = index_of(tmp_path, pair_members("0", caption="b", image=IMAGE), name="b.tar")
+
+    pairs = pa.concat_tables([first.pairs, second.pairs])
+
+    assert pairs["key"].to_pylist() == ["0", "0"]
+    assert len(set(pairs["uid"].to_pylist())) == 2
+    assert first.ledger.num_rows == second.ledger.num_rows == 0
+
+
+def test_pair_whose_image_is_a_link_is_a_row_of_the_ledger(tmp_path):
+    path = tmp_path / "0.tar"
+    with tarfile.open(path, "w:") as archive:
+        link = tarfile.TarInfo("0.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+        text = tarfile.TarInfo("0.txt")
+        text.size = 5
+        archive.addfile(text, io.BytesIO(b"a cat"))
+
+    index = index_shard(path, "0.tar", LIMITS)
+
+    assert count_by_rule(index.ledger) == {"not_a_file": 1}
+    assert index.num_listed == 1
+
+
+def test_archive_cut_within_a_pair_gives_what_came_before_and_says_both(tmp_path):
+    path = write_tar(tmp_path / "0.tar", *(pair_members(key, image=IMAGE) for key in "ab"))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"b.txt") + 100])
+
+    index = index_shard(path, "0.tar", LIMITS)
+
+    assert index.pairs["key"].to_pylist() == ["a"]
+    assert count_by_rule(index.ledger) == {"broken_tar": 1, "missing_caption": 1}
     assert index.num_listed == 3
+
+
+def test_shard_within_a_shard_is_one_pair_without_an_image(tmp_path):
+    inner = write_tar(tmp_path / "inner.tar", pair_members("0", image=IMAGE)).read_bytes()
+
+    index = index_of(tmp_path, [("inner.tar", inner)], pair_members("1", image=IMAGE))
+
+    assert index.pairs["key"].to_pylist() == ["1"]
+    assert [(r["key"], r["rule"], r["value"]) for r in index.ledger.to_pylist()] == [
+        ("inner", "missing_image", "tar")
+    ]
 
 
 def test_rows_of_the_side_table_that_the_archive_lacks_go_to_the_ledger(tmp_path):
@@ -134,7 +196,7 @@ def test_rows_of_the_side_table_that_the_archive_lacks_go_to_the_ledger(tmp_path
         ],
     )
 
-    index = index_shard(path, "0.tar", MAX_PIXELS)
+    index = index_shard(path, "0.tar", LIMITS)
 
     assert [(row["key"], row["rule"], row["value"]) for row in index.ledger.to_pylist()] == [
         ("1", "lost_from_shard", "success: None"),
@@ -150,7 +212,7 @@ def test_pair_that_is_in_the_archive_is_not_charged_twice(tmp_path):
     path = write_tar(tmp_path / "0.tar", pair_members("0", image=b"no image"))
     write_side_table(path, [("0", "success", None)])
 
-    index = index_shard(path, "0.tar", MAX_PIXELS)
+    index = index_shard(path, "0.tar", LIMITS)
 
     assert count_by_rule(index.ledger) == {"unreadable_image": 1}
     assert index.num_listed == 1
@@ -161,7 +223,7 @@ def test_side_table_that_cannot_be_read_is_refused(tmp_path):
     path.with_suffix(".parquet").write_bytes(b"PAR1 no")
 
     with pytest.raises(ShardError, match=r"0\.parquet: not readable"):
-        index_shard(path, "0.tar", MAX_PIXELS)
+        index_shard(path, "0.tar", LIMITS)
 
 
 def test_damage_to_the_archive_is_one_row_without_a_key(tmp_path):
@@ -169,7 +231,7 @@ def test_damage_to_the_archive_is_one_row_without_a_key(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"b.jpg") + 600])
 
-    index = index_shard(path, "0.tar", MAX_PIXELS)
+    index = index_shard(path, "0.tar", LIMITS)
 
     assert index.pairs["key"].to_pylist() == ["a"]
     assert [(r["key"], r["rule"]) for r in index.ledger.to_pylist()] == [("", "broken_tar")]
@@ -181,7 +243,7 @@ def test_file_that_is_no_archive_is_one_row_of_the_ledger(tmp_path, content):
     path = tmp_path / "0.tar"
     path.write_bytes(content)
 
-    index = index_shard(path, "0.tar", MAX_PIXELS)
+    index = index_shard(path, "0.tar", LIMITS)
 
     assert index.pairs.num_rows == 0
     assert count_by_rule(index.ledger) == {"broken_tar": 1}
@@ -205,7 +267,7 @@ def test_name_that_is_no_unicode_does_not_stop_the_shard(tmp_path):
         with_latin_name = with_latin_name[:start] + bytes(header) + with_latin_name[start + 512 :]
     path.write_bytes(with_latin_name)
 
-    index = index_shard(path, "0.tar", MAX_PIXELS)
+    index = index_shard(path, "0.tar", LIMITS)
 
     assert index.num_listed == 1
 
@@ -233,7 +295,7 @@ def test_webdataset_reads_the_same_keys_and_bytes(tmp_path):
     ]
     path = write_tar(tmp_path / "0.tar", *parts)
 
-    pairs = index_shard(path, "0.tar", MAX_PIXELS).pairs
+    pairs = index_shard(path, "0.tar", LIMITS).pairs
 
     images = PoolImages(pairs, tmp_path)
     samples = list(webdataset.WebDataset(str(path), shardshuffle=False))
@@ -269,12 +331,54 @@ def test_pool_is_its_shards_in_the_order_of_their_names(tmp_path):
     write_tar(tmp_path / "b.tar", pair_members("0", image=distinct_picture(0)))
     write_tar(tmp_path / "sub" / "c.tar", pair_members("1", image=distinct_picture(1)))
     write_tar(tmp_path / "a.tar", pair_members("2", image=b"no image"), pair_members("3"))
-    pool = PoolShards(
-        folder=str(tmp_path), shards="{*.tar,sub/*.tar}", max_pixels=MAX_PIXELS, num_workers=1
-    )
+    pool = pool_of(tmp_path, shards="{*.tar,sub/*.tar}")
 
     index = index_pool(pool)
 
     assert index.pairs["shard"].to_pylist() == ["b.tar", "sub/c.tar"]
     assert count_by_rule(index.ledger) == {"missing_image": 1, "unreadable_image": 1}
     assert index.num_listed == 4
+
+
+def test_eight_workers_on_one_shard_give_what_one_gives(tmp_path):
+    path = write_tar(tmp_path / "0.tar", *(pair_members(key, image=IMAGE) for key in "abca"))
+
+    index = index_pool(pool_of(tmp_path, num_workers=8))
+
+    alone = index_shard(path, "0.tar", LIMITS)
+    assert alone.pairs.equals(index.pairs)
+    assert alone.ledger.equals(index.ledger)
+    assert alone.num_listed == index.num_listed == 4
+
+
+def test_shard_without_pairs_is_an_empty_index(tmp_path):
+    index = index_of(tmp_path)
+
+    assert index.pairs.schema == PAIR_SCHEMA
+    assert (index.pairs.num_rows, index.ledger.num_rows, index.num_listed) == (0, 0, 0)
+
+
+WHOLE = [pair_members(key, image=IMAGE, side={"url": f"http://{key}.example"}) for key in "abc"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9000), st.binary(min_size=1, max_size=30)), max_size=4),
+    st.integers(0, 9000),
+)
+def test_damage_costs_no_pair_that_lies_before_it(tmp_path_factory, changes, num_bytes_left):
+    path = write_tar(tmp_path_factory.mktemp("shard") / "0.tar", *WHOLE)
+    whole = path.read_bytes()
+    before = index_shard(path, "0.tar", LIMITS).pairs.to_pylist()
+    damaged = bytearray(whole)
+    for place, data in changes:
+        damaged[place : place + len(data)] = data
+    path.write_bytes(damaged[:num_bytes_left])
+    first_change = min([num_bytes_left, *(place for place, _ in changes)])
+
+    index = index_shard(path, "0.tar", LIMITS)
+
+    ends = [whole.index(b"%c.jpg" % ord(key)) for key in "bc"] + [whole.rindex(b"http://c") + 512]
+    expected = [p for p, end in zip(before, ends, strict=True) if end <= first_change]
+    assert expected == index.pairs.to_pylist()[: len(expected)]
+    assert index.num_listed == index.pairs.num_rows + index.ledger.num_rows

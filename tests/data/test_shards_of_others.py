@@ -2,84 +2,173 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from tests.fakes import MAX_PIXELS
+from tests.fakes import LIMITS
+from vl_pipeline.data.images import MAX_PIXELS
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.shards import index_shard
 
-CAPTION_RULES = {
+KEPT = """
+    good bitflips trailing_garbage png_named_jpg webp_named_jpg gif_named_jpg bmp_named_jpg
+    cmyk_jpeg gray_jpeg one_bit_png rgba_png_fully_transparent la_png palette_png_transparency
+    png16 1x1 1px_wide extreme_aspect_3000x4 solid_black solid_white
+    exif_orientation_1 exif_orientation_3 exif_orientation_6 exif_orientation_8
+    real_pil_sample_cmyk.jpg missing_txt missing_json
+    txt_utf8_bom single_char emoji_only rtl chinese zero_width html_markup newline_multi
+    csv_injection prompt_injection_like personal_data_like json_is_list json_nan txt_json_disagree
+    wrong_sha256_and_size uppercase_ext jpeg_ext extra_ext
+"""
+UNREADABLE = """
+    truncated_jpeg_50pct truncated_jpeg_90pct zero_bytes html_instead_of_image git_lfs_pointer
+    jpeg_header_garbage real_truncated.jpg real_corrupt-header.jpg real_truncated.png
+    real_hippopotamus.regular.truncated.png real_broken.png real_png_decompression_dos.png
+    real_ImageTestSuite_png real_ImageTestSuite_jpg
+"""
+RULES: dict[str, str | None] = {
+    **dict.fromkeys(KEPT.split()),
+    **dict.fromkeys(UNREADABLE.split(), "unreadable_image"),
+    "decompression_bomb_header_50000x50000": "image_too_many_pixels",
+    "header_only_png_20000x5000": "image_too_many_pixels",
+    "real_decompression_bomb.gif": "image_too_many_pixels",
+    "missing_image": "missing_image",
     "image_only": "missing_caption",
     "json_null_caption": "missing_caption",
     "txt_not_utf8_latin1": "undecodable_caption",
     "txt_utf16_bom": "undecodable_caption",
     "empty_caption": "empty_caption",
     "whitespace_caption": "empty_caption",
+    "nul_in_caption": "control_characters",
+    "control_chars": "control_characters",
+    "very_long_caption_200k": "caption_too_many_bytes",
     "malformed_json": "unreadable_json",
-    "missing_image": "missing_image",
 }
+"""What becomes of each category of `badinput/dirty.tar`: the rule it breaks, or None if kept."""
 
-
-def expected_rule(entry: dict) -> str | None:
-    """The rule a pair of `badinput/dirty.tar` breaks, from what its manifest says."""
-    if entry["category"] in CAPTION_RULES:
-        return CAPTION_RULES[entry["category"]]
-    return None if entry["decode"]["pillow"] == "ok" else "unreadable_image"
+CAPTIONS = {
+    "txt_utf8_bom": "a red car",
+    "emoji_only": "🍎🍌🥕",
+    "rtl": "صورة تفاحة حمراء على الطاولة",
+    "chinese": "一个红苹果放在木桌上",
+    "zero_width": "a\u200bp\u200bp\u200bl\u200be",
+    "html_markup": '<a href="x">Red &amp; green apples</a><br>',
+    "newline_multi": "line one\nline two\nline three",
+    "csv_injection": '=HYPERLINK("http://evil.example","apple")',
+    "missing_txt": "caption only in json",
+    "txt_json_disagree": "a cat",
+}
+SIDEWAYS = ("exif_orientation_6", "exif_orientation_8")  # Pillow's sizes are as stored
 
 
 @pytest.fixture(scope="module")
 def dirty(shared_data):
     folder = shared_data / "badinput"
     manifest = json.loads((folder / "manifest.json").read_text())
+    limits = replace(LIMITS, max_pixels=MAX_PIXELS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return manifest, index_shard(folder / "dirty.tar", "dirty.tar", MAX_PIXELS)
+        return manifest, index_shard(folder / "dirty.tar", "dirty.tar", limits)
 
 
-def test_each_dirty_pair_is_kept_or_charged_to_the_rule_its_manifest_implies(dirty):
+def test_each_dirty_pair_is_kept_or_charged_to_the_rule_of_its_category(dirty):
     manifest, index = dirty
 
-    found = dict.fromkeys(index.pairs["key"].to_pylist())
-    found |= {row["key"]: row["rule"] for row in index.ledger.to_pylist()}
-    assert {entry["key"]: expected_rule(entry) for entry in manifest} == found
+    found: dict[str, list] = {entry["key"]: [] for entry in manifest}
+    for row in index.pairs.to_pylist() + index.ledger.to_pylist():
+        found[row["key"]].append(row.get("rule"))
+
+    assert {e["key"]: (e["category"], [RULES[e["category"]]]) for e in manifest} == {
+        e["key"]: (e["category"], found[e["key"]]) for e in manifest
+    }
+    assert {entry["category"] for entry in manifest} == set(RULES)
 
 
-def test_sizes_of_dirty_images_are_pillows(dirty):
+def test_every_dirty_pair_that_was_turned_away_says_why_in_a_few_words(dirty):
+    _, index = dirty
+
+    for row in index.ledger.to_pylist():
+        assert row["limit"]
+        assert len(row["value"]) < 200
+        assert row["value"] or row["rule"] == "missing_image"
+        assert " at 0x" not in row["value"]  # an address would differ from run to run
+
+
+def test_captions_of_dirty_pairs_are_kept_to_the_letter(dirty):
     manifest, index = dirty
-    sizes = {e["key"]: e["decode"]["size"] for e in manifest if expected_rule(e) is None}
+    keys = {e["key"]: e["category"] for e in manifest if e["category"] in CAPTIONS}
+
+    found = {keys[p["key"]]: p["caption"] for p in index.pairs.to_pylist() if p["key"] in keys}
+
+    assert found == CAPTIONS
+
+
+def test_sizes_of_dirty_images_are_those_of_the_upright_picture(dirty):
+    manifest, index = dirty
+    sizes = {
+        e["key"]: e["decode"]["size"][:: -1 if e["category"] in SIDEWAYS else 1]
+        for e in manifest
+        if RULES[e["category"]] is None
+    }
 
     found = {p["key"]: [p["width"], p["height"]] for p in index.pairs.to_pylist()}
 
     assert sizes == found
 
 
-@pytest.mark.parametrize(
-    ("name", "is_broken"),
-    [
-        ("bad_header_checksum.tar", True),
-        ("empty.tar", True),
-        ("gzipped_named.tar", True),
-        ("not_a_tar.tar", True),
-        ("odd_members.tar", False),
-        ("truncated.tar", True),
-        ("zero_blocks_only.tar", False),
-    ],
-)
-def test_broken_archive_is_reported_and_its_accounts_add_up(shared_data, name, is_broken):
-    index = index_shard(shared_data / "badinput" / name, name, MAX_PIXELS)
+NOTHING_KEPT: list[str] = []
+ARCHIVES = {
+    "bad_header_checksum.tar": (["00002000", "00002001"], {"broken_tar": 1}),
+    "empty.tar": (NOTHING_KEPT, {"broken_tar": 1}),
+    "gzipped_named.tar": (NOTHING_KEPT, {"broken_tar": 1}),
+    "not_a_tar.tar": (NOTHING_KEPT, {"broken_tar": 1}),
+    "zero_blocks_only.tar": (NOTHING_KEPT, {}),
+    "odd_members.tar": (
+        ["dup", "sub/dir/key1", "ünïcode kéy"],
+        {
+            "missing_image": 3,  # noext, a.b.c.jpg (whose suffix is b.c.jpg), other.txt
+            "missing_caption": 2,  # __MACOSX/x.jpg, split1.jpg
+            "repeated_key": 2,  # dup, and split1 whose members lie apart
+            "unsafe_name": 2,
+            "not_a_file": 1,
+        },
+    ),
+}
 
-    assert is_broken == ("broken_tar" in count_by_rule(index.ledger))
-    assert index.num_listed == index.pairs.num_rows + index.ledger.num_rows
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_odd_or_broken_archive_gives_its_whole_pairs_and_the_rules_of_the_rest(shared_data, name):
+    index = index_shard(shared_data / "badinput" / name, name, LIMITS)
+
+    kept, rules = ARCHIVES[name]
+    assert kept == index.pairs["key"].to_pylist()
+    assert rules == count_by_rule(index.ledger)
+    assert len(kept) + sum(rules.values()) == index.num_listed
+
+
+def test_truncated_archive_gives_every_pair_before_the_cut(shared_data):
+    path = shared_data / "badinput" / "truncated.tar"
+
+    index = index_shard(path, path.name, LIMITS)
+
+    assert index.pairs.num_rows == 29
+    assert count_by_rule(index.ledger) == {"broken_tar": 1}
+
+
+def test_every_archive_of_the_folder_is_expected_to_be_something(shared_data):
+    found = {path.name for path in (shared_data / "badinput").glob("*.tar")}
+
+    assert {*ARCHIVES, "truncated.tar", "dirty.tar"} == found
 
 
 def test_shard_of_img2dataset_holds_what_its_statistics_say(shared_data):
     path = shared_data / "pool" / "00000.tar"
     statistics = json.loads((shared_data / "pool" / "00000_stats.json").read_text())
 
-    index = index_shard(path, path.name, MAX_PIXELS)
+    index = index_shard(path, path.name, LIMITS)
 
     assert statistics["count"] == index.num_listed
     assert statistics["successes"] == index.pairs.num_rows + sum(
@@ -95,7 +184,7 @@ def test_shard_of_img2dataset_holds_what_its_statistics_say(shared_data):
 def test_images_without_captions_of_clip_retrieval_are_all_charged(shared_data):
     path = shared_data / "foreign" / "clip_retrieval_image1.tar"
 
-    index = index_shard(path, path.name, MAX_PIXELS)
+    index = index_shard(path, path.name, LIMITS)
 
     assert index.num_listed == 4
     assert count_by_rule(index.ledger) == {"missing_caption": 4}

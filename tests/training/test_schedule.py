@@ -294,6 +294,26 @@ def test_later_round_that_keeps_less_than_a_batch_is_an_error():
         first_rounds(schedule(max_scan=5), place, 20)
 
 
+@pytest.mark.parametrize("num_pairs", [0, 3])
+@pytest.mark.parametrize("of_epochs", [False, True], ids=["rounds", "epochs"])
+def test_pool_smaller_than_a_batch_is_an_error_that_names_the_batch(num_pairs, of_epochs):
+    place = curating_site(num_pairs=num_pairs, curated=range(num_pairs))
+
+    message = (
+        f"the pool has {num_pairs} pairs, fewer than one batch of 4; lower training.batch_size"
+    )
+    with pytest.raises(CurationError, match=message):
+        first_rounds(EpochsOverCuratedSet() if of_epochs else schedule(), place, 1)
+
+
+def test_pool_of_exactly_one_batch_is_trained_on():
+    place = curating_site(num_pairs=4, curated=range(4))
+
+    (round_,) = first_rounds(EpochsOverCuratedSet(), place, 1)
+
+    assert [sorted(batch.tolist()) for batch in round_.batches] == [[0, 1, 2, 3]]
+
+
 def test_empty_pool_is_an_error_of_curation():
     place = site(np.zeros((0, 16), dtype=np.float32), TARGETS, curator=curator())
 

@@ -3,10 +3,12 @@
 JPEG decoders can scale by n/8 in the frequency domain almost for free. An image that will be
 resized to 64 pixels need not be decoded at 512: it is decoded at the smallest scale that still
 leaves a margin over the target, then resized.
+
+Pixels are what a browser shows: upright as Exif says, transparent parts white, the first frame of
+an animation, 16 bits rounded to 8.
 """
 
 import io
-import re
 
 import numpy as np
 import simplejpeg
@@ -18,14 +20,23 @@ from vl_pipeline.errors import ShardError
 MAX_PIXELS = 2**28 // 3
 """Images of more pixels are refused: over 256 MB of memory each, whatever their file's size."""
 
-_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
+"""What is decoded. Of the rest of what Pillow knows, some start programs: EPS runs Ghostscript."""
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_EXIF_MAGIC = b"Exif\0\0"
+_EXIF_WITHIN_BYTES = 2**16  # of a JPEG's start; cameras and editors write it first
+_ORIENTATION = 0x0112
+
+
+class OversizedImageError(ShardError):
+    """An image that would take more memory than is allowed."""
 
 
 def decode_rgb(
     data: bytes, *, min_side_px: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode an image of any format Pillow knows to RGB; the first frame of an animation.
+    """Decode an image of one of `FORMATS`, whatever its name says, to upright RGB.
 
     Args:
         data: The compressed file.
@@ -34,19 +45,23 @@ def decode_rgb(
         max_pixels: Larger images are refused before any pixel is decoded.
 
     Raises:
-        ShardError: If the bytes are no image, an incomplete one, or one above `max_pixels`.
+        OversizedImageError: If the image has more than `max_pixels`.
+        ShardError: If the bytes are no image, or an incomplete one.
     """
     try:
         if data.startswith(_JPEG_MAGIC):
             return _decode_jpeg(data, min_side_px=min_side_px, max_pixels=max_pixels)
         return _decode_with_pillow(data, max_pixels=max_pixels)
+    except ShardError:
+        raise
+    except Image.UnidentifiedImageError as error:  # whose message differs from run to run
+        raise ShardError(f"no image of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise OversizedImageError(str(error)) from error
     # Pillow's plugins raise whatever their parsers meet on hostile bytes, from SyntaxError to
     # struct.error; here all of it means one thing.
     except Exception as error:
-        if isinstance(error, ShardError):
-            raise
-        what = _ADDRESS.sub("", str(error))  # which differs in every run
-        raise ShardError(f"unreadable image ({type(error).__name__}: {what})") from error
+        raise ShardError(f"unreadable image ({type(error).__name__}: {error})") from error
 
 
 def _decode_jpeg(data: bytes, *, min_side_px: int | None, max_pixels: int) -> np.ndarray:
@@ -59,19 +74,53 @@ def _decode_jpeg(data: bytes, *, min_side_px: int | None, max_pixels: int) -> np
         return _decode_with_pillow(data, max_pixels=max_pixels)
     smallest = min_side_px or 0
     try:
-        return simplejpeg.decode_jpeg(
+        pixels = simplejpeg.decode_jpeg(
             data, "RGB", min_height=smallest, min_width=smallest, min_factor=1, strict=True
         )
     except ValueError:  # warnings of libjpeg: Pillow tells the harmless ones from lost pixels
         return _decode_with_pillow(data, max_pixels=max_pixels)
+    if data.find(_EXIF_MAGIC, 0, _EXIF_WITHIN_BYTES) < 0:
+        return pixels
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return _upright(pixels, _orientation(image))
 
 
 def _decode_with_pillow(data: bytes, *, max_pixels: int) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _refuse_bomb(image.width, image.height, max_pixels)
-        return np.asarray(image.convert("RGB"))
+        return _upright(np.asarray(_rgb(image)), _orientation(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow would clip at 255. 65535 / 255 = 257.
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Exif is another parser to hostile bytes; the pixels are fine without it
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels as Exif's orientation says: 2 to 4 mirror, 5 to 8 swap the sides as well."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ShardError(f"image of {width}x{height} px exceeds the limit of {max_pixels} pixels")
+        raise OversizedImageError(
+            f"image of {width}x{height} px exceeds the limit of {max_pixels} pixels"
+        )

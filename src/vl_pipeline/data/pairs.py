@@ -1,16 +1,23 @@
 """One pair: what an archive must hold under one key for it to be of use, and what is noted of it.
 
 Image and caption must both be there and be readable. What is wrong with a pair that cannot be used
-is said by an error that becomes its row of the ledger.
+is said by an error that becomes its row of the ledger. An archive may be hostile: what a pair may
+cost is limited, and sizes are looked at before bytes are read.
 """
 
 import json
 import mmap
+import re
+import unicodedata
+from typing import Annotated
 
 import pyarrow as pa
+from annotated_types import Ge, Gt, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as parameters
 
 from vl_pipeline.data.digest import digest_of_bytes
-from vl_pipeline.data.images import decode_rgb
+from vl_pipeline.data.images import MAX_PIXELS, OversizedImageError, decode_rgb
 from vl_pipeline.data.perceptual_hash import (
     NUM_GRID_BYTES,
     NUM_HASH_BYTES,
@@ -40,17 +47,46 @@ PAIR_SCHEMA = pa.schema(
     ]
 )
 
+_SHOWN_CHARACTERS = 200  # of what was found; a name may have a million
+
+# Those below U+0020 but for white space, and DEL. U+0080 to U+009F stay: they are the traces of
+# Windows-1252 text that was once decoded as Latin-1, as "It\x92s a cat".
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_CONTROL_CHARACTERS_OF_NAMES = re.compile(r"[\x00-\x1f\x7f]")
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Zl", "Zp", "Zs")
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {
+    chr(c)
+    for c in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))  # variation selectors
+}
+
+
+@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PairLimits:
+    """What reading one pair may cost; a pair on a limit is read.
+
+    Attributes:
+        max_pixels: Most pixels of an image, looked at before it is decoded.
+        max_image_bytes: Most bytes of a compressed image.
+        max_json_bytes: Most bytes of a .json.
+        max_caption_bytes: Most bytes of a caption, in UTF-8.
+    """
+
+    max_pixels: Annotated[int, Gt(0), Le(MAX_PIXELS)]
+    max_image_bytes: Annotated[int, Ge(1)]
+    max_json_bytes: Annotated[int, Ge(1)]
+    max_caption_bytes: Annotated[int, Ge(1)]
+
 
 class UnusablePairError(Exception):
     """Why a pair cannot be used; becomes a row of the ledger."""
 
     def __init__(self, rule: str, *, value: str, limit: str) -> None:
         super().__init__(rule)
-        self.rule, self.value, self.limit = rule, value, limit
+        self.rule, self.value, self.limit = rule, value[:_SHOWN_CHARACTERS], limit
 
 
 def read_pair(
-    data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], max_pixels: int
+    data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], limits: PairLimits
 ) -> dict[str, object]:
     """Read one pair of an archive: a row of `PAIR_SCHEMA`.
 
@@ -59,22 +95,29 @@ def read_pair(
         shard: How the archive is called in the pool.
         key: The pair's key in the archive.
         members: The files under this key.
-        max_pixels: An image of more pixels is refused before it is decoded.
+        limits: What it may cost.
 
     Raises:
-        UnusablePairError: If image or caption is missing or cannot be read.
+        UnusablePairError: If image or caption is missing, cannot be read, or is over a limit.
     """
+    _require_safe(key)
     by_suffix = {member.suffix: member for member in members}
     image = next((by_suffix[s] for s in IMAGE_SUFFIXES if s in by_suffix), None)
     if image is None:
         raise UnusablePairError(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
         )
-    side = _read_side_json(data, by_suffix.get("json"))
-    caption = _read_caption(data, by_suffix.get("txt"), side)
-    image_bytes = data[image.offset : image.offset + image.num_bytes]
+    for member in (image, by_suffix.get("txt"), by_suffix.get("json")):
+        _require_file(member)
+    side = _read_side_json(data, by_suffix.get("json"), limits)
+    caption = _read_caption(data, by_suffix.get("txt"), side, limits)
+    image_bytes = _read(data, image, rule="image_too_many_bytes", max_bytes=limits.max_image_bytes)
     try:
-        pixels = decode_rgb(image_bytes, max_pixels=max_pixels)
+        pixels = decode_rgb(image_bytes, max_pixels=limits.max_pixels)
+    except OversizedImageError as error:
+        raise UnusablePairError(
+            "image_too_many_pixels", value=str(error), limit=f"<= {limits.max_pixels} pixels"
+        ) from error
     except ShardError as error:
         raise UnusablePairError(
             "unreadable_image", value=str(error), limit="a whole image"
@@ -97,39 +140,84 @@ def read_pair(
     }
 
 
-def _read_side_json(data: mmap.mmap | bytes, member: Member | None) -> dict[str, object]:
+def _require_safe(key: str) -> None:
+    """Refuse a name that would do harm to who unpacks the archive or prints the ledger."""
+    leaves_folder = key.startswith("/") or ".." in key.split("/")
+    if leaves_folder or _CONTROL_CHARACTERS_OF_NAMES.search(key):
+        limit = "a relative path without '..' and control characters"
+        raise UnusablePairError("unsafe_name", value=ascii(key), limit=limit)
+
+
+def _require_file(member: Member | None) -> None:
+    if member is not None and member.kind != "file":
+        raise UnusablePairError(
+            "not_a_file", value=f".{member.suffix}: {member.kind}", limit="a regular file"
+        )
+
+
+def _read(data: mmap.mmap | bytes, member: Member, *, rule: str, max_bytes: int) -> bytes:
+    if member.num_bytes > max_bytes:
+        raise UnusablePairError(
+            rule, value=f"{member.num_bytes} bytes", limit=f"<= {max_bytes} bytes"
+        )
+    return data[member.offset : member.offset + member.num_bytes]
+
+
+def _read_side_json(
+    data: mmap.mmap | bytes, member: Member | None, limits: PairLimits
+) -> dict[str, object]:
     if member is None:
         return {}
+    text = _read(data, member, rule="json_too_many_bytes", max_bytes=limits.max_json_bytes)
     try:
-        value = json.loads(data[member.offset : member.offset + member.num_bytes])
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnusablePairError(
-            "unreadable_json", value=type(error).__name__, limit="JSON"
+            "unreadable_json", value=f"{type(error).__name__}: {error}", limit="JSON"
         ) from error
     return value if isinstance(value, dict) else {}
 
 
-def _read_caption(data: mmap.mmap | bytes, text: Member | None, side: dict[str, object]) -> str:
+def _read_caption(
+    data: mmap.mmap | bytes, text: Member | None, side: dict[str, object], limits: PairLimits
+) -> str:
+    limit = limits.max_caption_bytes
     if text is not None:
-        try:
-            caption = data[text.offset : text.offset + text.num_bytes].decode()
-        except UnicodeDecodeError as error:
-            raise UnusablePairError(
-                "undecodable_caption", value=str(error), limit="UTF-8"
-            ) from error
+        encoded = _read(data, text, rule="caption_too_many_bytes", max_bytes=limit)
     elif isinstance(side.get("caption"), str):
-        caption = str(side["caption"])
-        if not caption.isprintable() and _has_surrogates(caption):
-            raise UnusablePairError("undecodable_caption", value="lone surrogate", limit="UTF-8")
+        encoded = str(side["caption"]).encode(errors="surrogatepass")
+        if len(encoded) > limit:
+            raise UnusablePairError(
+                "caption_too_many_bytes", value=f"{len(encoded)} bytes", limit=f"<= {limit} bytes"
+            )
     else:
         raise UnusablePairError(
             "missing_caption", value="no .txt, no caption in .json", limit="a caption"
         )
-    if not caption.strip():
+    try:
+        caption = encoded.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise UnusablePairError("undecodable_caption", value=str(error), limit="UTF-8") from error
+    _require_text(caption)
+    return caption
+
+
+def _require_text(caption: str) -> None:
+    if found := _CONTROL_CHARACTERS.search(caption):
         raise UnusablePairError(
-            "empty_caption", value=repr(caption[:20]), limit="a visible character"
+            "control_characters",
+            value=f"{found[0]!a} at character {found.start()}",
+            limit="text and white space",
         )
-    return caption.strip()
+    if not any(map(_is_visible, caption)):
+        raise UnusablePairError(
+            "empty_caption", value=ascii(caption[:20]), limit="a visible character"
+        )
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category not in _INVISIBLE_CATEGORIES and character not in _INVISIBLE
 
 
 def _has_surrogates(text: str) -> bool:

@@ -6,11 +6,8 @@ decodes each image once to know that it can be read, and notes where its bytes l
 any image of the pool is one seek away. What cannot be used goes to the ledger, pair by pair.
 """
 
-import mmap
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
 from multiprocessing import get_context
@@ -20,16 +17,15 @@ from typing import Annotated
 import braceexpand
 import pyarrow as pa
 import pyarrow.parquet as pq
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
-from vl_pipeline.data.images import MAX_PIXELS
 from vl_pipeline.data.ledger import Rejection, ledger_of, require_balance
-from vl_pipeline.data.pairs import PAIR_SCHEMA, UnusablePairError, read_pair
+from vl_pipeline.data.pairs import PAIR_SCHEMA, PairLimits, UnusablePairError, read_pair
 from vl_pipeline.data.paths import InputFolder
-from vl_pipeline.data.tar import index_tar
+from vl_pipeline.data.tar import index_tar, mapped
 from vl_pipeline.errors import ShardError
 
 _FAILURES = ("failed_to_download", "failed_to_resize")  # what img2dataset writes
@@ -42,13 +38,13 @@ class PoolShards:
     Attributes:
         folder: Holds the shards; relative to the project's root.
         shards: Glob (`*.tar`) or brace pattern (`{00000..00019}.tar`) below `folder`.
-        max_pixels: An image of more pixels is refused before it is decoded.
+        limits: What reading one pair may cost.
         num_workers: Processes that read shards side by side.
     """
 
     folder: InputFolder
     shards: str
-    max_pixels: Annotated[int, Gt(0), Le(MAX_PIXELS)]
+    limits: PairLimits
     num_workers: Annotated[int, Ge(1)]
 
 
@@ -98,7 +94,7 @@ def index_pool(pool: PoolShards) -> ShardIndex:
     with ProcessPoolExecutor(
         max_workers=min(pool.num_workers, len(paths)), mp_context=get_context("spawn")
     ) as workers:
-        results = workers.map(index_shard, paths, names, [pool.max_pixels] * len(paths))
+        results = workers.map(index_shard, paths, names, [pool.limits] * len(paths))
         bar = tqdm(results, total=len(paths), desc="ingest", unit="shard", disable=None)
         try:
             parts = list(bar)
@@ -119,7 +115,7 @@ def index_pool(pool: PoolShards) -> ShardIndex:
     return index
 
 
-def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
+def index_shard(path: Path, name: str, limits: PairLimits) -> ShardIndex:
     """Read one shard from start to end: where each usable pair lies, and why the others are not.
 
     Pairs are listed in the order of the archive. Rows of img2dataset's side table
@@ -129,7 +125,7 @@ def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
     Args:
         path: The tar file.
         name: How the shard is called in the pool and the ledger.
-        max_pixels: See `PoolShards`.
+        limits: What reading one pair may cost.
     """
     tar = index_tar(path)
     pairs: list[dict[str, object]] = []
@@ -138,10 +134,10 @@ def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
     def reject(key: str, rule: str, value: str, limit: str) -> None:
         rejections.append(Rejection(shard=name, key=key, rule=rule, value=value, limit=limit))
 
-    with _mapped(path) as data:
+    with mapped(path) as data:
         for key, members in tar.samples.items():
             try:
-                pairs.append(read_pair(data, name, key, members, max_pixels))
+                pairs.append(read_pair(data, name, key, members, limits))
             except UnusablePairError as found:
                 reject(key, found.rule, found.value, found.limit)
     for key in tar.repeated_keys:
@@ -156,15 +152,6 @@ def index_shard(path: Path, name: str, max_pixels: int) -> ShardIndex:
         ledger=ledger_of("ingest", rejections),
         num_listed=len(tar.samples) + len(tar.repeated_keys) + len(absent) + bool(tar.damage),
     )
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
-    if path.stat().st_size == 0:
-        yield b""  # an empty file cannot be mapped
-        return
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
 
 
 def _listed_but_absent(path: Path, *, present: set[str]) -> dict[str, tuple[str, str]]:

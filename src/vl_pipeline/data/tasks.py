@@ -134,7 +134,7 @@ def _read_samples(folder: Path) -> list[dict[str, bytes]]:
 
 
 def _members(data: bytes, members: list[Member]) -> dict[str, bytes]:
-    return {m.suffix: data[m.offset : m.offset + m.num_bytes] for m in members}
+    return {m.suffix: data[m.offset : m.offset + m.num_bytes] for m in members if m.kind == "file"}
 
 
 def _image_of(sample: dict[str, bytes], folder: Path) -> bytes:

@@ -247,6 +247,12 @@ def _shuffled_batches(state: RoundState, site: Site) -> list[Rows]:
 
 
 def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+    if site.num_pairs < site.batch_size:
+        raise CurationError(
+            f"the pool has {site.num_pairs} pairs, fewer than one batch of {site.batch_size}; "
+            f"lower training.batch_size (conf/base/parameters_training.yml), loosen pair_rules or "
+            f"name more shards in pool.shards (conf/base/parameters_pool.yml)"
+        )
     if num_kept < site.batch_size:
         raise CurationError(
             f"{what} kept {num_kept} of {num_candidates} candidates, fewer than one batch of "
