@@ -6,6 +6,7 @@ is said by an error that becomes its row of the ledger.
 
 import json
 import mmap
+import zlib
 
 import pyarrow as pa
 
@@ -15,7 +16,9 @@ from vl_pipeline.data.perceptual_hash import NUM_HASH_BYTES, perceptual_hash
 from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
+_TEXT_SUFFIXES = ("txt", "txt.gz", "caption.txt", "text.txt")
+_MAX_TEXT_BYTES = 2**20  # of a caption once decompressed
 
 PAIR_SCHEMA = pa.schema(
     [
@@ -58,13 +61,16 @@ def read_pair(
         UnusablePairError: If image or caption is missing or cannot be read.
     """
     by_suffix = {member.suffix: member for member in members}
-    image = next((by_suffix[s] for s in IMAGE_SUFFIXES if s in by_suffix), None)
+    # `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
+    suffixes = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
+    image = next((by_suffix[s] for s in suffixes if s in by_suffix), None)
     if image is None:
         raise UnusablePairError(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
         )
     side = _read_side_json(data, by_suffix.get("json"))
-    caption = _read_caption(data, by_suffix.get("txt"), side)
+    text = next((by_suffix[s] for s in _TEXT_SUFFIXES if s in by_suffix), None)
+    caption = _read_caption(data, text, side)
     image_bytes = data[image.offset : image.offset + image.num_bytes]
     try:
         pixels = decode_rgb(image_bytes, max_pixels=max_pixels)
@@ -103,24 +109,35 @@ def _read_side_json(data: mmap.mmap | bytes, member: Member | None) -> dict[str,
 def _read_caption(data: mmap.mmap | bytes, text: Member | None, side: dict[str, object]) -> str:
     if text is not None:
         try:
-            caption = data[text.offset : text.offset + text.num_bytes].decode()
-        except UnicodeDecodeError as error:
+            caption = _text_bytes(data, text).decode()
+        except (UnicodeDecodeError, zlib.error) as error:
             raise UnusablePairError(
                 "undecodable_caption", value=str(error), limit="UTF-8"
             ) from error
-    elif isinstance(side.get("caption"), str):
-        caption = str(side["caption"])
+    elif isinstance(found := side.get("caption") or side.get("text"), str):
+        caption = found
         if not caption.isprintable() and _has_surrogates(caption):
             raise UnusablePairError("undecodable_caption", value="lone surrogate", limit="UTF-8")
     else:
         raise UnusablePairError(
-            "missing_caption", value="no .txt, no caption in .json", limit="a caption"
+            "missing_caption", value="no .txt, no caption or text in .json", limit="a caption"
         )
     if not caption.strip():
         raise UnusablePairError(
             "empty_caption", value=repr(caption[:20]), limit="a visible character"
         )
     return caption.strip()
+
+
+def _text_bytes(data: mmap.mmap | bytes, member: Member) -> bytes:
+    stored = data[member.offset : member.offset + member.num_bytes]
+    if not member.suffix.endswith(".gz"):
+        return stored
+    gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    text = gzip.decompress(stored, _MAX_TEXT_BYTES)
+    if not gzip.eof:
+        raise zlib.error(f"cut short, or more than {_MAX_TEXT_BYTES} bytes")
+    return text
 
 
 def _has_surrogates(text: str) -> bool:
