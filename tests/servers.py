@@ -1,6 +1,7 @@
 """An HTTP server on this machine that serves a folder by range, and fails when told to."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ class FolderServer(ThreadingHTTPServer):
         requested: Method, path and range of each request.
         cuts: Reads of a path's content that are yet to break off in the middle.
         refusals: Answers of a path that are yet to be 503.
+        stalls: Paths whose reads get no answer.
         knows_ranges: If not, all of a file is sent whatever was asked for.
     """
 
@@ -30,6 +32,7 @@ class FolderServer(ThreadingHTTPServer):
         self.requested: list[tuple[str, str, str | None]] = []
         self.cuts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.stalls: set[str] = set()
         self.knows_ranges = True
 
 
@@ -48,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
         span = self.headers.get("Range") if self.server.knows_ranges else None
         self.server.requested.append((self.command, name, span))
         path = self.server.folder / name
+        while name in self.server.stalls:
+            time.sleep(0.05)
         if self.server.refusals[name] > 0:
             self.server.refusals[name] -= 1
             self._send(503, b"", with_body=with_body)

@@ -65,8 +65,8 @@ class PoolImages:
             data = self._open_shard(shard).read(offset, int(self._num_bytes[row]))
         except OSError as error:
             raise ShardError(
-                f"{self._folder.address(shard)}: cannot be opened ({error}); the pool's index names "
-                f"it, restore it or run the pipeline from ingest again"
+                f"{self._folder.address(shard)}: cannot be opened ({error}); the pool's index "
+                f"names it, restore it or run the pipeline from ingest again"
             ) from error
         if digest_of_bytes(data) != self._hashes[row].as_py():
             raise ShardError(

@@ -139,8 +139,8 @@ def index_unit(
     settings = (pool.max_pixels, pool.image_column, pool.caption_column)
     key = digest_of_value([asdict(unit), stamps, settings, code])
     place = scratch / key[:2] / f"{key}.arrow"
-    if place.exists():
-        return read_index(place)
+    if (finished := read_index(place)) is not None:
+        return finished
     if isinstance(unit, Bunch):
         index = index_bunch(folder, unit, max_pixels=pool.max_pixels)
     else:

@@ -55,10 +55,13 @@ def write_index(path: Path, index: ShardIndex) -> None:
                 writer.write_table(table)
 
 
-def read_index(path: Path) -> ShardIndex:
-    """Read an index that `write_index` wrote."""
-    with pa.OSFile(str(path), "rb") as source:
-        pairs, ledger = (pa.ipc.open_stream(source).read_all() for _ in range(2))
+def read_index(path: Path) -> ShardIndex | None:
+    """Read an index that `write_index` wrote; None if there is none that can be read."""
+    try:
+        with pa.OSFile(str(path), "rb") as source:
+            pairs, ledger = (pa.ipc.open_stream(source).read_all() for _ in range(2))
+    except (OSError, pa.ArrowException):
+        return None
     return ShardIndex(
         pairs=pairs.replace_schema_metadata(None),
         ledger=ledger,

@@ -175,7 +175,7 @@ def _retried(what: str, read: Callable[[], Read]) -> Read:
 def _status(error: Exception) -> int | None:
     """HTTP's status, where the error has one."""
     for one in (error, error.__cause__):
-        status = getattr(one, "status", None) or getattr(one, "code", None)
+        status = getattr(one, "status", None)
         if isinstance(status, int):
             return status
     return None
