@@ -20,6 +20,7 @@ class FolderServer(ThreadingHTTPServer):
         cuts: Reads of a path's content that are yet to break off in the middle.
         refusals: Answers of a path that are yet to be 503.
         stalls: Paths whose reads get no answer.
+        status_of_absent: What is answered of a file that is not there.
         knows_ranges: If not, all of a file is sent whatever was asked for.
     """
 
@@ -34,6 +35,7 @@ class FolderServer(ThreadingHTTPServer):
         self.refusals: Counter[str] = Counter()
         self.stalls: set[str] = set()
         self.knows_ranges = True
+        self.status_of_absent = 404
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             links = "".join(f'<a href="{one.name}">{one.name}</a>' for one in path.iterdir())
             self._send(200, links.encode(), with_body=with_body)
         elif not path.is_file():
-            self._send(404, b"", with_body=with_body)
+            self._send(self.server.status_of_absent, b"", with_body=with_body)
         else:
             self._send_part(path.read_bytes(), span, name, with_body=with_body)
 

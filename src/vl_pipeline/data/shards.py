@@ -171,7 +171,9 @@ def _index_archive(
     """Read a file that holds many pairs as what its first bytes say it is."""
     address = folder.address(name)
     if not stamp:
-        raise ShardError(f"{address}: does not exist; correct pool.folder or pool.shards")
+        raise ShardError(
+            f"{address}: does not exist, or may not be read; correct pool.folder or pool.shards"
+        )
     with ExitStack() as copies:
         path = copies.enter_context(folder.local_copy(name))
         head = _head_of(path)

@@ -162,11 +162,20 @@ def test_shard_that_changed_on_the_server_is_indexed_anew_and_its_images_are_ref
     assert again.pairs["caption"].to_pylist()[:2] == ["caption 1", "caption 0"]
 
 
-def test_shard_that_is_not_there_is_named_without_tries(tmp_path, server):
+@pytest.mark.parametrize("status", [404, 403])
+def test_shard_that_is_not_there_is_named_without_tries(tmp_path, server, status):
+    server.status_of_absent = status
+
     with pytest.raises(ShardError, match=r"2\.tar: does not exist"):
         read_pool(server.url, tmp_path / "scratch", shards="{0..2}.tar")
 
     assert sum(name == "2.tar" for _, name, _ in server.requested) <= 2
+
+
+def test_side_table_that_may_not_be_looked_for_is_taken_as_absent(tmp_path, server):
+    server.status_of_absent = 403
+
+    assert read_pool(server.url, tmp_path / "scratch", shards="*.tar").pairs.num_rows == 4
 
 
 def test_glob_that_names_nothing_is_refused(server):

@@ -308,6 +308,24 @@ def test_pictures_without_captions_and_captions_without_pictures_are_rows_of_the
     ]
 
 
+def test_captions_alone_are_rows_of_the_ledger(tmp_path):
+    folder = write_files(tmp_path / "pool", {"0.txt": b"zero", "1.json": b"{}", "1.txt": b"one"})
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.ledger["key"].to_pylist() == ["0", "1"]
+
+
+def test_what_lies_beside_archives_is_not_taken_for_pairs(tmp_path):
+    files = {"0.tar": tar_of(tmp_path), "0_stats.json": b"{}", "readme.txt": b"about"}
+    folder = write_files(tmp_path / "pool", files)
+    write_side_table(folder / "0.tar", [("000", "success", None)])
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.num_listed == 3
+
+
 def test_rows_of_a_table_that_make_no_pair_are_charged(tmp_path):
     rows = [
         {"image": "images/0.jpg", "caption": ["one", "two"]},

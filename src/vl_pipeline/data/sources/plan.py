@@ -53,7 +53,8 @@ def plan_units(folder: SourceFolder, names: list[str], named: NamedColumns) -> l
     find = _Finder(folder, by_kind["picture"])
     tabled = [_tabled(folder, name, named, find) for name in by_kind["table"]]
     described = {pair.picture for bunch in tabled for pair in bunch.pairs}
-    captions = by_kind["caption"] if by_kind["picture"] or by_kind.keys() <= {"caption"} else []
+    has_loose_pairs = by_kind["picture"] or not (by_kind["archive"] or by_kind["table"])
+    captions = by_kind["caption"] if has_loose_pairs else []  # else a README or the like
     beside = _beside([name for name in by_kind["picture"] if name not in described], captions)
     units: list[Unit] = [Archive(name=name) for name in by_kind["archive"]]
     for bunch in (*tabled, beside):
@@ -63,7 +64,7 @@ def plan_units(folder: SourceFolder, names: list[str], named: NamedColumns) -> l
 
 def name_before_tar(name: str) -> str:
     """Give `a/00000` for `a/00000.tar`, `a/00000.tar.gz` and `a/00000.tgz`."""
-    end = next((end for end in sorted(_ARCHIVE_ENDS, key=len)[::-1] if name.endswith(end)), "")
+    end = next((end for end in _ARCHIVE_ENDS if name.endswith(end)), "")
     return name.removesuffix(end)
 
 

@@ -25,6 +25,7 @@ FIRST_WAIT_SECONDS = 0.5  # doubled after each try
 _COPY_BYTES = 2**23
 _STAMP_BYTES = 2**16
 _VALIDATORS = ("ETag", "etag", "Content-MD5", "md5Hash", "Last-Modified", "LastModified", "mtime")
+_ABSENT = (401, 403, 404, 410)  # S3 says 403 of what is not there to whoever may not list
 _MAY_PASS = (408, 425, 429)  # HTTP's client errors that a later try can get past
 
 Read = TypeVar("Read")
@@ -156,7 +157,7 @@ def _retried(what: str, read: Callable[[], Read]) -> Read:
         except Exception as error:
             status = _status(error)
             if isinstance(error, FileNotFoundError) and (
-                error.__cause__ is None or status in (404, 410)
+                error.__cause__ is None or status in _ABSENT
             ):
                 raise
             said = f"{type(error).__name__}: {error.__cause__ or error}"
