@@ -161,8 +161,8 @@ def _stamps(folder: SourceFolder, unit: Unit) -> list[str]:
 def _stamp(folder: SourceFolder, name: str) -> str:
     try:
         return folder.stamp(name)
-    except FileNotFoundError:
-        return ""
+    except OSError:
+        return ""  # whoever reads it will say why
 
 
 def _index_archive(

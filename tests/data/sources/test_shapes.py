@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from tests.sources import images_of, read_pool, write_files
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.sources import plain
+from vl_pipeline.data.sources.folder import LocalFolder
 from vl_pipeline.errors import ShardError
 
 PICTURES = [distinct_picture(n) for n in range(3)]
@@ -167,10 +169,10 @@ def test_plain_form_that_was_deleted_is_made_again_with_the_same_bytes(tmp_path,
     (made,) = (tmp_path / "scratch/plain").rglob("*.tar")
     before = made.read_bytes()
 
-    _remove(tmp_path / "scratch/plain")
-
-    assert images_of(index, folder, tmp_path / "scratch") == PICTURES
-    assert made.read_bytes() == before
+    for delete in (made.unlink, lambda: _remove(tmp_path / "scratch/plain")):
+        delete()
+        assert images_of(index, folder, tmp_path / "scratch") == PICTURES
+        assert made.read_bytes() == before
 
 
 def test_plain_form_of_an_unchanged_file_is_not_made_twice(tmp_path, monkeypatch):
@@ -306,6 +308,34 @@ def test_pictures_without_captions_and_captions_without_pictures_are_rows_of_the
         ("a/1.jpg", "a/1", "missing_caption"),
         ("2.txt", "2", "missing_image"),
     ]
+
+
+def test_names_that_are_no_utf_8_are_charged(tmp_path):
+    folder = write_files(tmp_path / "pool", {"0.jpg": PICTURES[0], "0.txt": b"zero"})
+    (folder / os.fsdecode(b"\xe9.jpg")).write_bytes(PICTURES[1])
+    table = lines_of({"image": "\ud800.jpg", "caption": "a"})
+    write_files(folder, {"t.jsonl": table + b'{"image": "\xe9.jpg", "caption": "a"}'})
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.pairs["key"].to_pylist() == ["0"]
+    assert count_by_rule(index.ledger) == {"missing_image": 2, "undecodable_name": 1}
+
+
+def test_picture_that_may_not_be_read_is_charged(tmp_path, monkeypatch):
+    folder = write_files(tmp_path / "pool", SHAPES["txt beside"])
+    read = LocalFolder.read
+
+    def refuse(self, name):
+        if name == "1.jpg":
+            raise PermissionError(name)
+        return read(self, name)
+
+    monkeypatch.setattr(LocalFolder, "read", refuse)
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.pairs["key"].to_pylist() == ["0", "2"]
+    assert index.ledger["rule"].to_pylist() == ["unreadable_image"]
 
 
 def test_captions_alone_are_rows_of_the_ledger(tmp_path):

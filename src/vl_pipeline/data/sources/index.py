@@ -1,7 +1,7 @@
 """What reading a file of pairs comes to: rows of the pool, a ledger, and how many were listed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,11 +34,20 @@ def index_of(
     pairs: list[dict[str, object]], rejections: list[Rejection], *, num_listed: int
 ) -> ShardIndex:
     """Build an index from rows of the pool and rejections, in their order."""
+    written = [
+        replace(one, shard=escaped(one.shard), key=escaped(one.key), value=escaped(one.value))
+        for one in rejections
+    ]
     return ShardIndex(
         pairs=pa.Table.from_pylist(pairs, schema=PAIR_SCHEMA),
-        ledger=ledger_of("ingest", rejections),
+        ledger=ledger_of("ingest", written),
         num_listed=num_listed,
     )
+
+
+def escaped(text: str) -> str:
+    """Give a text that UTF-8 can hold: a file's name, or what JSON says, may be none."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def rejection_of(found: UnusablePairError, *, shard: str, key: str) -> Rejection:

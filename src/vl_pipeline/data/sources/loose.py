@@ -106,10 +106,11 @@ def captions_in(value: Any, *, key: str) -> Iterator[tuple[str, bytes | None]]:
 def _read(folder: SourceFolder, pair: LoosePair, max_pixels: int) -> dict[str, object]:
     try:
         picture = folder.read(pair.picture)
-    except FileNotFoundError as error:
-        raise UnusablePairError(
-            "missing_image", value=pair.picture, limit="a file below pool.folder"
-        ) from error
+        beside = {split_name(name)[1]: folder.read(name) for name in pair.beside}
+    except OSError as error:
+        is_gone = isinstance(error, FileNotFoundError)
+        rule = "missing_image" if is_gone else "unreadable_image"
+        raise UnusablePairError(rule, value=str(error), limit="a file that can be read") from error
     return pair_of(
         picture,
         pair.picture,
@@ -117,7 +118,7 @@ def _read(folder: SourceFolder, pair: LoosePair, max_pixels: int) -> dict[str, o
         text=pair.text,
         url=pair.url,
         max_pixels=max_pixels,
-        beside={split_name(name)[1]: folder.read(name) for name in pair.beside},
+        beside=beside,
     )
 
 

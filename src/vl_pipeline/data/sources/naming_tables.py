@@ -19,7 +19,7 @@ from vl_pipeline.data.sources.columns import (
     list_of_addresses,
 )
 from vl_pipeline.data.sources.folder import SourceFolder
-from vl_pipeline.data.sources.index import rejection_of
+from vl_pipeline.data.sources.index import escaped, rejection_of
 from vl_pipeline.data.sources.loose import Bunch, LoosePair, captions_in, text_of
 from vl_pipeline.data.sources.pictures import DamagedTableError
 from vl_pipeline.errors import ShardError
@@ -75,7 +75,8 @@ def _picture_of(row: Row, columns: Columns, *, name: str, place: str, find: Find
     picture = said[0] if said else None
     if isinstance(picture, str) and picture.startswith(("http://", "https://")):
         raise ShardError(list_of_addresses(place, columns.image))
-    found = find(name, picture) if isinstance(picture, str) else None
+    is_name = isinstance(picture, str) and escaped(picture) == picture
+    found = find(name, picture) if is_name else None
     if found is None:
         limit = "a file below pool.folder"
         raise UnusablePairError("missing_image", value=str(picture)[:300], limit=limit)

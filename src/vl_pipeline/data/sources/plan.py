@@ -13,6 +13,7 @@ from vl_pipeline.data.ledger import Rejection
 from vl_pipeline.data.pairs import IMAGE_SUFFIXES
 from vl_pipeline.data.sources.columns import NamedColumns
 from vl_pipeline.data.sources.folder import LocalFolder, SourceFolder
+from vl_pipeline.data.sources.index import escaped
 from vl_pipeline.data.sources.loose import Bunch, LoosePair, split_name
 from vl_pipeline.data.sources.naming_tables import read_naming_table
 from vl_pipeline.data.sources.pictured_tables import damaged_table
@@ -47,6 +48,8 @@ def plan_units(folder: SourceFolder, names: list[str], named: NamedColumns) -> l
         ShardError: If a table lacks the columns that name pictures and captions.
     """
     by_kind: dict[str, list[str]] = defaultdict(list)
+    unnamed = [name for name in names if escaped(name) != name]
+    names = [name for name in names if escaped(name) == name]
     shards = {name_before_tar(name) for name in names if name.endswith(_ARCHIVE_ENDS)}
     for name in names:
         by_kind[_kind(folder, name, shards)].append(name)
@@ -57,7 +60,7 @@ def plan_units(folder: SourceFolder, names: list[str], named: NamedColumns) -> l
     captions = by_kind["caption"] if has_loose_pairs else []  # else a README or the like
     beside = _beside([name for name in by_kind["picture"] if name not in described], captions)
     units: list[Unit] = [Archive(name=name) for name in by_kind["archive"]]
-    for bunch in (*tabled, beside):
+    for bunch in (*tabled, beside, _without_name(unnamed)):
         units += _cut(bunch)
     return units
 
@@ -122,6 +125,16 @@ def _beside(pictures: Iterable[str], captions: Iterable[str]) -> Bunch:
         if caption not in used
     ]
     return Bunch(pairs=tuple(pairs), rejections=tuple(rejections))
+
+
+def _without_name(names: Iterable[str]) -> Bunch:
+    return Bunch(
+        pairs=(),
+        rejections=tuple(
+            Rejection(shard=name, key="", rule="undecodable_name", value=name, limit="UTF-8")
+            for name in names
+        ),
+    )
 
 
 def _cut(bunch: Bunch) -> list[Bunch]:
