@@ -75,8 +75,9 @@ def _picture_of(row: Row, columns: Columns, *, name: str, place: str, find: Find
     picture = said[0] if said else None
     if isinstance(picture, str) and picture.startswith(("http://", "https://")):
         raise ShardError(list_of_addresses(place, columns.image))
-    is_name = isinstance(picture, str) and escaped(picture) == picture
-    found = find(name, picture) if is_name else None
+    found = None
+    if isinstance(picture, str) and escaped(picture) == picture:
+        found = find(name, picture)
     if found is None:
         limit = "a file below pool.folder"
         raise UnusablePairError("missing_image", value=str(picture)[:300], limit=limit)
