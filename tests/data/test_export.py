@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from tests.fakes import MAX_PIXELS, distinct_picture, pair_members, pool_table, write_tar
+from tests.fakes import LIMITS, distinct_picture, pair_members, pool_table, write_tar
 from tests.projects import copy_project, run
 from vl_pipeline.curation.manifest import MANIFEST_SCHEMA, digest_of_manifest
 from vl_pipeline.data.export import Export, export_pairs, exported_keys, read_set, subset_of_uids
@@ -33,7 +33,7 @@ def make_pool(folder: Path) -> pa.Table:
     ]
     write_tar(folder / "a.tar", *members[:3])
     write_tar(folder / "b/a.tar", *members[3:])
-    pools = [index_shard(folder / name, name, MAX_PIXELS).pairs for name in ("a.tar", "b/a.tar")]
+    pools = [index_shard(folder / name, name, LIMITS).pairs for name in ("a.tar", "b/a.tar")]
     return pa.concat_tables(pools)
 
 
@@ -89,9 +89,7 @@ def test_ingest_reads_back_the_same_pairs(tmp_path, pool):
     export(manifest_of(pool["uid"].to_pylist()), tmp_path)
 
     index = index_pool(
-        PoolShards(
-            folder=str(tmp_path / "out"), shards="*.tar", max_pixels=MAX_PIXELS, num_workers=1
-        )
+        PoolShards(folder=str(tmp_path / "out"), shards="*.tar", limits=LIMITS, num_workers=1)
     )
 
     for column in ("uid", "caption", "url", "image_hash"):

@@ -20,7 +20,7 @@ from vl_pipeline.data.digest import digest_of_bytes
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.pool import PoolImages
-from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool, index_shard, list_shards
+from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool, index_shard
 from vl_pipeline.errors import ShardError
 
 IMAGE = picture(width=24, height=16)
@@ -305,35 +305,13 @@ def test_webdataset_reads_the_same_keys_and_bytes(tmp_path):
     ]
 
 
-def test_pattern_names_shards_sorted_and_each_once(tmp_path):
-    for number in (2, 0, 1):
-        write_tar(tmp_path / f"{number}.tar")
-
-    assert [path.name for path in list_shards(tmp_path, "*.tar")] == ["0.tar", "1.tar", "2.tar"]
-    assert [path.name for path in list_shards(tmp_path, "{0..1}.tar")] == ["0.tar", "1.tar"]
-    assert [path.name for path in list_shards(tmp_path, "{0,[01]}.tar")] == ["0.tar", "1.tar"]
-
-
-def test_braced_shard_that_does_not_exist_is_refused(tmp_path):
-    write_tar(tmp_path / "0.tar")
-
-    with pytest.raises(ShardError, match=r"no shard matches '1\.tar'"):
-        list_shards(tmp_path, "{0..1}.tar")
-
-
-def test_folder_may_have_brackets_in_its_name(tmp_path):
-    write_tar(tmp_path / "pool [v1]" / "0.tar")
-
-    assert [path.name for path in list_shards(tmp_path / "pool [v1]", "*.tar")] == ["0.tar"]
-
-
 def test_pool_is_its_shards_in_the_order_of_their_names(tmp_path):
     write_tar(tmp_path / "b.tar", pair_members("0", image=distinct_picture(0)))
     write_tar(tmp_path / "sub" / "c.tar", pair_members("1", image=distinct_picture(1)))
     write_tar(tmp_path / "a.tar", pair_members("2", image=b"no image"), pair_members("3"))
     pool = pool_of(tmp_path, shards="{*.tar,sub/*.tar}")
 
-    index = index_pool(pool)
+    index = index_pool(pool, scratch=tmp_path / "scratch")
 
     assert index.pairs["shard"].to_pylist() == ["b.tar", "sub/c.tar"]
     assert count_by_rule(index.ledger) == {"missing_image": 1, "unreadable_image": 1}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.fakes import MAX_PIXELS, pair_members, write_tar
+from tests.fakes import LIMITS, pair_members, write_tar
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.data.tasks import Tasks
@@ -60,7 +60,7 @@ def screened(tmp_path, pool: list[tuple[bytes, str]], screening: Screening = OFF
         pair_members(f"{n:03d}", image=image, caption=caption)
         for n, (image, caption) in enumerate(pool)
     ]
-    pairs = index_shard(write_tar(tmp_path / "pool/0.tar", *parts), "0.tar", MAX_PIXELS).pairs
+    pairs = index_shard(write_tar(tmp_path / "pool/0.tar", *parts), "0.tar", LIMITS).pairs
     asked = [
         pair_members("s0", image=blobs(100), caption="Two dogs, on a beach!\nDogs"),
         pair_members("s1", image=blobs(101), caption="short"),

@@ -53,7 +53,7 @@ def draw_curation(
     selection: Selection,
     *,
     pool: pa.Table,
-    shards_folder: Path,
+    shards_folder: str | Path,
     target_texts: list[str],
 ) -> None:
     """Fill a folder with figures; curators that do not score have only the pictures."""

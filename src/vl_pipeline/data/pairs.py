@@ -9,6 +9,7 @@ import json
 import mmap
 import re
 import unicodedata
+import zlib
 from typing import Annotated
 
 import pyarrow as pa
@@ -28,7 +29,8 @@ from vl_pipeline.data.perceptual_hash import (
 from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
+_TEXT_SUFFIXES = ("txt", "txt.gz", "caption.txt", "text.txt")
 
 PAIR_SCHEMA = pa.schema(
     [
@@ -102,15 +104,18 @@ def read_pair(
     """
     _require_safe(key)
     by_suffix = {member.suffix: member for member in members}
-    image = next((by_suffix[s] for s in IMAGE_SUFFIXES if s in by_suffix), None)
+    # `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
+    suffixes = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
+    image = next((by_suffix[s] for s in suffixes if s in by_suffix), None)
     if image is None:
         raise UnusablePairError(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
         )
-    for member in (image, by_suffix.get("txt"), by_suffix.get("json")):
+    text = next((by_suffix[s] for s in _TEXT_SUFFIXES if s in by_suffix), None)
+    for member in (image, text, by_suffix.get("json")):
         _require_file(member)
     side = _read_side_json(data, by_suffix.get("json"), limits)
-    caption = _read_caption(data, by_suffix.get("txt"), side, limits)
+    caption = _read_caption(data, text, side, limits)
     image_bytes = _read(data, image, rule="image_too_many_bytes", max_bytes=limits.max_image_bytes)
     try:
         pixels = decode_rgb(image_bytes, max_pixels=limits.max_pixels)
@@ -184,15 +189,17 @@ def _read_caption(
     limit = limits.max_caption_bytes
     if text is not None:
         encoded = _read(data, text, rule="caption_too_many_bytes", max_bytes=limit)
-    elif isinstance(side.get("caption"), str):
-        encoded = str(side["caption"]).encode(errors="surrogatepass")
+        if text.suffix.endswith(".gz"):
+            encoded = _decompressed(encoded, limit)
+    elif isinstance(found := side.get("caption") or side.get("text"), str):
+        encoded = found.encode(errors="surrogatepass")
         if len(encoded) > limit:
             raise UnusablePairError(
                 "caption_too_many_bytes", value=f"{len(encoded)} bytes", limit=f"<= {limit} bytes"
             )
     else:
         raise UnusablePairError(
-            "missing_caption", value="no .txt, no caption in .json", limit="a caption"
+            "missing_caption", value="no .txt, no caption or text in .json", limit="a caption"
         )
     try:
         caption = encoded.decode("utf-8-sig").strip()
@@ -218,6 +225,23 @@ def _require_text(caption: str) -> None:
 def _is_visible(character: str) -> bool:
     category = unicodedata.category(character)
     return category not in _INVISIBLE_CATEGORIES and character not in _INVISIBLE
+
+
+def _decompressed(stored: bytes, max_bytes: int) -> bytes:
+    gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        text = gzip.decompress(stored, max_bytes + 1)
+    except zlib.error as error:
+        raise UnusablePairError("undecodable_caption", value=str(error), limit="gzip") from error
+    if len(text) > max_bytes:
+        raise UnusablePairError(
+            "caption_too_many_bytes",
+            value=f"over {max_bytes} bytes once decompressed",
+            limit=f"<= {max_bytes} bytes",
+        )
+    if not gzip.eof:
+        raise UnusablePairError("undecodable_caption", value="cut short", limit="whole gzip")
+    return text
 
 
 def _has_surrogates(text: str) -> bool:

@@ -4,8 +4,6 @@ Inside a run a pair is its row number in this table (small, fast, an index into 
 lies beside the pool); whatever leaves the run is keyed by `uid`.
 """
 
-import os
-import weakref
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,12 +12,16 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from vl_pipeline.data.digest import digest_of_bytes, digest_of_strings
+from vl_pipeline.data.pairs import IMAGE_SUFFIXES
+from vl_pipeline.data.sources.folder import OpenFile, folder_at
+from vl_pipeline.data.sources.plain import HEAD_BYTES, PLAIN_FORMS, PlainForms, needs_plain_form
 from vl_pipeline.errors import PoolError, ShardError
 
 Rows = Int64[np.ndarray, " n"]
 """Row numbers of the pool's table."""
 
 _OPEN_SHARDS = 256
+_PICTURE_ENDS = tuple(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 
 
 def digest_of_pool(table: pa.Table) -> str:
@@ -28,11 +30,18 @@ def digest_of_pool(table: pa.Table) -> str:
 
 
 class PoolImages:
-    """Compressed images of a pool, by row, read from the original shards."""
+    """Compressed images of a pool, by row, read from the original files, or their plain forms."""
 
-    def __init__(self, table: pa.Table, folder: Path) -> None:
-        """Take the pool's table and the folder its `shard` column is relative to."""
-        self._folder = folder
+    def __init__(
+        self, table: pa.Table, folder: str | Path, *, plain_forms: Path = PLAIN_FORMS
+    ) -> None:
+        """Take the pool's table, and the folder or URL its `shard` column is relative to.
+
+        Raises:
+            ShardError: If nothing installed can read such a URL.
+        """
+        self._folder = folder_at(folder)
+        self._plain_forms = PlainForms(plain_forms)
         self._shard_names = table["shard"].combine_chunks().dictionary_encode()
         self._shard_codes = self._shard_names.indices.to_numpy()
         self._offsets = table["image_offset"].to_numpy()
@@ -47,36 +56,31 @@ class PoolImages:
         """Read the compressed bytes of one image.
 
         Raises:
-            ShardError: If the shard is gone, or its bytes are not those that were indexed.
+            ShardError: If the shard is gone or cannot be reached, or its bytes are not those that
+                were indexed.
         """
         shard = self._shard_names.dictionary[self._shard_codes[row]].as_py()
         offset = int(self._offsets[row])
-        file = self._open_shard(shard)
-        data = os.pread(file.descriptor, int(self._num_bytes[row]), offset)
+        try:
+            data = self._open_shard(shard).read(offset, int(self._num_bytes[row]))
+        except OSError as error:
+            raise ShardError(
+                f"{self._folder.address(shard)}: cannot be opened ({error}); the pool's index "
+                f"names it, restore it or run the pipeline from ingest again"
+            ) from error
         if digest_of_bytes(data) != self._hashes[row].as_py():
             raise ShardError(
-                f"{self._folder / shard}: the image at byte {offset} is not the one that was "
-                f"indexed; the shard changed since ingest, run the pipeline from ingest again"
+                f"{self._folder.address(shard)}: the image at byte {offset} is not the one that "
+                f"was indexed; the shard changed since ingest, run the pipeline from ingest again"
             )
         return data
 
-    def _open(self, shard: str) -> "_OpenFile":
-        path = self._folder / shard
-        try:
-            return _OpenFile(path)
-        except OSError as error:
-            raise ShardError(
-                f"{path}: cannot be opened ({error}); the pool's index names it, restore it or "
-                f"run the pipeline from ingest again"
-            ) from error
-
-
-class _OpenFile:
-    """A file that is closed when the last user lets go of it: a thread may still be reading."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.descriptor)
+    def _open(self, shard: str) -> OpenFile:
+        file = self._folder.open(shard)
+        is_picture = shard.lower().endswith(_PICTURE_ENDS)
+        if is_picture or not needs_plain_form(file.read(0, HEAD_BYTES)):
+            return file
+        return self._plain_forms.open(self._folder, shard)
 
 
 def rows_of_uids(table: pa.Table, uids: pa.ChunkedArray) -> Rows:

@@ -54,7 +54,7 @@ class TrainingData:
     """
 
     pool: pa.Table
-    folder: Path
+    folder: str | Path
     tokens: Tokens
     tokenizer: Tokenizer
     embeddings: Embeddings

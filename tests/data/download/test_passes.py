@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.fakes import MAX_PIXELS, distinct_picture, pair_members, write_side_table, write_tar
+from tests.fakes import LIMITS, distinct_picture, pair_members, write_side_table, write_tar
 from vl_pipeline.data.download.passes import LOST, Passes
 from vl_pipeline.data.shards import PoolShards, index_pool
 from vl_pipeline.errors import ParameterError
@@ -112,7 +112,7 @@ def test_pair_that_failed_and_then_succeeded_is_one_listed_pair_for_ingest(tmp_p
         "e": "success",
     }
     index = index_pool(
-        PoolShards(folder=str(tmp_path), shards="*.tar", max_pixels=MAX_PIXELS, num_workers=1)
+        PoolShards(folder=str(tmp_path), shards="*.tar", limits=LIMITS, num_workers=1)
     )
     assert index.num_listed == LISTED.num_rows
     assert index.pairs["caption"].to_pylist() == ["a", "c", "b", "e"]

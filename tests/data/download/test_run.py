@@ -64,7 +64,7 @@ def parameters(folder: Path, python: Path, paths: list[str], server: ImageServer
 
 def index_of(download: Download) -> ShardIndex:
     return index_pool(
-        PoolShards(folder=download.folder, shards="*.tar", max_pixels=10**6, num_workers=1)
+        PoolShards(folder=download.folder, shards="*.tar", limits=LIMITS, num_workers=1)
     )
 
 

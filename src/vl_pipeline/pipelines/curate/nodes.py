@@ -32,7 +32,7 @@ def curate_with(method: Method) -> Callable[..., tuple[pa.Table, dict[str, Any],
             draw_curation,
             selection=selection,
             pool=pool,
-            shards_folder=Path(shards.folder),
+            shards_folder=shards.folder,
             target_texts=texts,
         )
         return manifest, report, curve, figures

@@ -1,14 +1,16 @@
 """Index the raw shards."""
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.shards import PoolShards, index_pool
 
 
-def ingest(shards: PoolShards) -> tuple[pa.Table, pa.Table, dict[str, object]]:
+def ingest(shards: PoolShards, scratch: Path) -> tuple[pa.Table, pa.Table, dict[str, object]]:
     """Index every shard; give the pairs, the ledger of the rest, and the accounts."""
-    index = index_pool(shards)
+    index = index_pool(shards, scratch=scratch)
     accounts: dict[str, object] = {
         "num_listed": index.num_listed,
         "num_kept": index.pairs.num_rows,

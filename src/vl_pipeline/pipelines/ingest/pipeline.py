@@ -8,4 +8,4 @@ from vl_pipeline.pipelines.ingest.nodes import ingest
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
     outputs = ["indexed_pool", "ingest_ledger", "ingest_accounts"]
-    return Pipeline([Node(ingest, ["params:pool"], outputs, name="ingest")])
+    return Pipeline([Node(ingest, ["params:pool", "ingest_cache"], outputs, name="ingest")])

@@ -41,7 +41,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
         """Give checkpoint, history, rounds, pairs trained on, statistics and figures."""
         data = TrainingData(
             pool=pool,
-            folder=Path(shards.folder),
+            folder=shards.folder,
             tokens=read_tokens(tokens),
             tokenizer=build_tokenizer(model),
             embeddings=read_embeddings(embeddings, pool=pool),
