@@ -7,6 +7,6 @@ from vl_pipeline.pipelines.screen.nodes import screen
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    inputs = ["indexed_pool", "ingest_ledger", "params:pair_rules"]
+    inputs = ["indexed_pool", "ingest_ledger", "params:expectations"]
     outputs = ["screened_pool", "ledger", "screening_evidence"]
     return Pipeline([Node(screen, inputs, outputs, name="screen")])
