@@ -235,7 +235,9 @@ def test_every_pair_is_either_kept_or_in_the_ledger_once(drawn):
             "neither min_value nor max_value",
         ),
         (
-            dropping("expect_column_values_to_be_between", column="width", min_value=3, max_value=1),
+            dropping(
+                "expect_column_values_to_be_between", column="width", min_value=3, max_value=1
+            ),
             "min_value 3 lies above max_value 1",
         ),
         (

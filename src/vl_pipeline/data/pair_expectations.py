@@ -92,7 +92,6 @@ class _Range:
         return outside
 
 
-
 @parameters(frozen=True, kw_only=True, config=_CONFIG)
 class ValuesBetween(_Range):
     """`expect_column_values_to_be_between`, for numbers."""

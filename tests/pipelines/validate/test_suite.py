@@ -19,7 +19,21 @@ CAPTIONS = st.none() | st.text(alphabet="ab1é日\u0661 \n\v.", max_size=5)
 SIDES = st.none() | st.integers(0, 5)
 ROWS = st.lists(st.tuples(CAPTIONS, CAPTIONS, SIDES, SIDES), min_size=5, max_size=24)
 REGEXES = st.sampled_from(
-    ["a", "^a", "b$", r"b\Z", r"\d", r"\w\w", r"\s", r"\bb", "(?i)É", "[^a]", "a(?=b)", "(a|b)1", ""]
+    [
+        "a",
+        "^a",
+        "b$",
+        r"b\Z",
+        r"\d",
+        r"\w\w",
+        r"\s",
+        r"\bb",
+        "(?i)É",
+        "[^a]",
+        "a(?=b)",
+        "(a|b)1",
+        "",
+    ]
 )
 TEXTS = st.sampled_from(["caption", "url"])
 NUMBERS = st.sampled_from(["width", "aspect", "pixels", "caption_characters", "caption_words"])

@@ -172,9 +172,7 @@ def _check(
     return {result["expectation_config"]["meta"]["name"]: result for result in results}
 
 
-def _outcome(
-    name: str, entry: Expectation, result: dict[str, Any], *, is_promise: bool
-) -> Outcome:
+def _outcome(name: str, entry: Expectation, result: dict[str, Any], *, is_promise: bool) -> Outcome:
     error = _error(result)
     return Outcome(
         name=name,
