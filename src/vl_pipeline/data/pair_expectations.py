@@ -72,12 +72,11 @@ class _Range:
 
     @model_validator(mode="after")
     def _require_bounds_in_order(self) -> "_Range":
-        if self.min_value is None and self.max_value is None:
+        low, high = self.min_value, self.max_value
+        if low is None and high is None:
             raise ParameterError("has neither min_value nor max_value; give one of them")
-        if None not in (self.min_value, self.max_value) and self.min_value > self.max_value:  # pyright: ignore[reportOptionalOperand]
-            raise ParameterError(
-                f"min_value {self.min_value} lies above max_value {self.max_value}; nothing fits"
-            )
+        if low is not None and high is not None and low > high:
+            raise ParameterError(f"min_value {low} lies above max_value {high}; nothing fits")
         return self
 
     def outside(self, values: pa.ChunkedArray) -> np.ndarray:

@@ -107,7 +107,8 @@ def test_a_whole_pool_keeps_its_contract():
             [
                 ("caption", "never null", 1),
                 ("image_hash", "32 hexadecimal digits, lower case", 1),
-                ("uid", "each uid once", 2),
+                ("uid", "each uid once", 2),  # as the entry says that drops them
+                ("uid", "each once in the pool", 2),  # as every later stage relies on
                 ("shorter_side_px", "shorter_side_px >= 32", 1),
                 ("image_offset", "positive: an archive starts with a header", 1),
             ],

@@ -186,9 +186,12 @@ def stopping(expectation: str, **entry: object) -> dict[str, object]:
             stopping("expect_column_max_to_be_between", column="width", max_value="wide"),
             r"expectations.mine: expect_column_max_to_be_between refuses .*'wide'.*it takes column",
         ),
-        (stopping("expect_column_max_to_be_between", column="kept", max_value=1), "no column 'kept'"),
+        (
+            stopping("expect_column_max_to_be_between", column="kept", max_value=1),
+            "no column 'kept'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_great_expectations_does_not_know_is_refused_before_anything_runs(entry, message):
     with pytest.raises(ValidationError, match="(?s)" + message):
         KnownExpectations.model_validate({"mine": entry})
@@ -211,6 +214,13 @@ def test_what_great_expectations_does_not_know_is_refused_before_anything_runs(e
 )  # fmt: skip
 def test_what_is_expected_is_said_from_the_settings(entry, words):
     assert words == in_words(Expectation.model_validate(entry))
+
+
+def test_an_entry_cannot_take_the_place_of_a_promise():
+    entry = stopping("expect_column_values_to_be_unique", column="uid", severity="info")
+
+    with pytest.raises(ValidationError, match=r"expectations.uid_is_unique: .*take another"):
+        KnownExpectations.model_validate({"uid_is_unique": entry})
 
 
 def test_every_column_of_a_pair_can_be_asked_about():

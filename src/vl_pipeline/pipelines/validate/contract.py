@@ -109,8 +109,7 @@ def check_contract(
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
-    entries = dict(expectations.items())
-    of_ours = {name: entry for name, entry in promises().items() if name not in entries}
+    entries, of_ours = dict(expectations.items()), promises()
     tables = {
         "columns": _types(pool),
         "pairs": _measured(pool, [*entries.values(), *of_ours.values()]),

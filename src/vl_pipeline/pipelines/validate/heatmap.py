@@ -27,11 +27,12 @@ def render_heatmap(x: np.ndarray, y: np.ndarray, *, title: str, names: tuple[str
     return Html(
         f"<figure><figcaption><b>{render_value(title)}</b>"
         f'<span class="soft">{render_value(medians)}; the stronger the colour, the more '
-        f"pairs, on a logarithmic scale</span></figcaption>{_draw(counts, edges, names)}</figure>"
+        f"pairs, on a logarithmic scale</span></figcaption>"
+        f"{_draw(counts, edges.tolist(), names)}</figure>"
     )
 
 
-def _draw(counts: np.ndarray, edges: np.ndarray, names: tuple[str, str]) -> str:
+def _draw(counts: np.ndarray, edges: list[float], names: tuple[str, str]) -> str:
     step = _SIDE / len(counts)
     shades = np.log1p(counts) / np.log1p(counts.max())
     cells = "".join(
@@ -62,5 +63,5 @@ def _draw(counts: np.ndarray, edges: np.ndarray, names: tuple[str, str]) -> str:
     return f'<svg viewBox="{box}" role="img">{cells}{axes}{ticks}</svg>'
 
 
-def _px(edge: np.floating) -> str:
+def _px(edge: float) -> str:
     return f"{2.0**edge:,.0f}"

@@ -5,7 +5,7 @@ An unknown name or setting is found here, when the parameters are checked and no
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
@@ -25,8 +25,8 @@ OUR_DEFECT = (
 _NULLABLE = ("url",)
 _DIGEST = rf"^[0-9a-f]{{{2 * DIGEST_BYTES}}}\Z"
 _DIGEST_IN_WORDS = f"{2 * DIGEST_BYTES} hexadecimal digits, lower case"
-_SET_HERE = {"batch_id", "catch_exceptions", "description", "id", "meta", "notes", "rendered_content",
-             "result_format", "severity", "windows"}  # fmt: skip
+_SET_HERE = {"batch_id", "catch_exceptions", "description", "id", "meta", "notes",
+             "rendered_content", "result_format", "severity", "windows"}  # fmt: skip
 
 
 class KnownExpectations(Expectations):
@@ -34,8 +34,13 @@ class KnownExpectations(Expectations):
 
     @model_validator(mode="after")
     def _require_known_names_and_settings(self) -> "KnownExpectations":
+        ours = promises()
         for name, entry in self.items():
             try:
+                if name in ours:
+                    raise ParameterError(
+                        "is the name of a promise of the stages before; take another"
+                    )
                 build(entry)
             except ParameterError as error:
                 raise ParameterError(f"expectations.{name}: {error} ({FILE})") from error
@@ -62,15 +67,17 @@ def build(entry: Expectation) -> "GreatExpectation":
             f"{'near to it are ' + ', '.join(near) if near else 'its gallery lists all names'}"
         )
     kind = get_expectation_impl(entry.type_name)
-    accepted = kind.__fields__.keys() - _SET_HERE
-    settings = entry.settings | ({} if entry.mostly is None else {"mostly": entry.mostly})
+    accepted = kind.__fields__.keys() - _SET_HERE  # pyright: ignore[reportAttributeAccessIssue]
+    settings: dict[str, Any] = dict(entry.settings)
+    if entry.mostly is not None:
+        settings["mostly"] = entry.mostly
     if unknown := sorted(settings.keys() - accepted):
         raise ParameterError(
             f"{entry.expectation} takes no {', '.join(unknown)}; it takes "
             f"{', '.join(sorted(accepted))}"
         )
     try:
-        return kind(**settings, severity=entry.severity)
+        return kind.parse_obj(settings | {"severity": entry.severity})
     except (TypeError, ValueError) as error:
         reasons = dict.fromkeys(line.strip() for line in str(error).splitlines()[1:])
         raise ParameterError(
@@ -130,6 +137,7 @@ def promises() -> dict[str, Expectation]:
         )
         for name in ("uid", "image_hash")
     }
+    once = promise("expect_column_values_to_be_unique", "each once in the pool", column="uid")
     of_places = {
         f"{name}_is_positive": promise(
             "expect_column_values_to_be_between", words, column=name, min_value=1
@@ -153,5 +161,6 @@ def promises() -> dict[str, Expectation]:
         min_value=0,
         max_value=0,
     )
-    given = {"columns_in_order": all_columns, **of_columns, **of_nulls, **of_digests, **of_places}
-    return Expectations.model_validate(given | {"accounts_add_up": accounts}).root
+    by_name = {"columns_in_order": all_columns, **of_columns, **of_nulls, **of_digests}
+    by_name |= {"uid_is_unique": once, **of_places, "accounts_add_up": accounts}
+    return Expectations.model_validate(by_name).root
