@@ -11,13 +11,14 @@ process and its children, imports left out), because a shared machine's clock sa
 picks some of three parts:
 
 images: one process for each turn, all images of POOL. cleanvision gets them as files, unpacked
-    beforehand and not timed, and is asked for exact and near duplicates, odd size and odd aspect
-    ratio. Ours reads the tars: each image decoded once, exact duplicates by bytes and near ones by equal 256-bit
-    hashes, size and aspect by the entries of `expectations`, and also what cleanvision does not do
-    (captions and JSON, the ledger, Great Expectations over what is left, the report). cleanvision
-    finds exact duplicates by equal pixels and near ones by equal 64-bit hashes. Its checks of
-    pixels (dark, light, low information, blurry) have no equal here: `with pixel checks` is its
-    time with them, for orientation, and is compared with nothing.
+    beforehand and not timed, and is asked for exact and near duplicates, odd size and odd
+    aspect ratio. Ours reads the tars: each image decoded once, exact duplicates by bytes and
+    near ones by equal 256-bit hashes, size and aspect by the entries of `expectations`, and
+    also what cleanvision does not do (captions and JSON, the ledger, Great Expectations over
+    what is left, the report). cleanvision finds exact duplicates by equal pixels and near ones
+    by equal 64-bit hashes. Its checks of pixels (dark, light, low information, blurry) have no
+    equal here: `with pixel checks` is its time with them, for orientation, and is compared with
+    nothing.
 rules: the project's entries that drop, over a million made-up rows, beside the same expressions
     written out in pyarrow with nothing said about why a pair was dropped.
 stages: what validation costs for those rows: Great Expectations over all of them, and the page.

@@ -116,7 +116,7 @@ def test_every_expectation_that_can_drop_is_compared():
 @pytest.mark.filterwarnings("ignore:This pattern is interpreted")
 @pytest.mark.parametrize("expectation", SETTINGS)
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data(), rows=ROWS)
 def test_pyarrow_and_great_expectations_agree_on_every_row(expectation, batches, data, rows):
