@@ -63,7 +63,9 @@ def test_every_data_set_of_a_pipeline_is_declared_and_every_declared_one_is_used
         ("cit.curation.threshold", 1.4, "less than or equal to 1"),
         ("cit.curation.treshold", 0.5, "treshold"),
         ("training.batch_size", 1, "greater than or equal to 2"),
-        ("pair_rules.max_aspect", "wide", "max_aspect"),
+        ("expectations.image_too_narrow.max_value", "wide", "image_too_narrow: max_value.*'wide'"),
+        ("expectations.image_too_narrow.severty", "info", "image_too_narrow: severty"),
+        ("expectations.enough_pairs.colunm", "kept", "enough_pairs: .* takes no colunm; it takes"),
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_its_first_node_and_names_itself(

@@ -89,7 +89,8 @@ def test_ingest_reads_back_the_same_pairs(tmp_path, pool):
     export(manifest_of(pool["uid"].to_pylist()), tmp_path)
 
     index = index_pool(
-        PoolShards(folder=str(tmp_path / "out"), shards="*.tar", limits=LIMITS, num_workers=1)
+        PoolShards(folder=str(tmp_path / "out"), shards="*.tar", limits=LIMITS, num_workers=1),
+        scratch=tmp_path / "scratch",
     )
 
     for column in ("uid", "caption", "url", "image_hash"):

@@ -321,7 +321,7 @@ def test_pool_is_its_shards_in_the_order_of_their_names(tmp_path):
 def test_eight_workers_on_one_shard_give_what_one_gives(tmp_path):
     path = write_tar(tmp_path / "0.tar", *(pair_members(key, image=IMAGE) for key in "abca"))
 
-    index = index_pool(pool_of(tmp_path, num_workers=8))
+    index = index_pool(pool_of(tmp_path, num_workers=8), scratch=tmp_path / "scratch")
 
     alone = index_shard(path, "0.tar", LIMITS)
     assert alone.pairs.equals(index.pairs)

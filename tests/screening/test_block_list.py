@@ -14,7 +14,7 @@ UID, HASH = POOL["uid"][1].as_py(), POOL["image_hash"][2].as_py()
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
     [
-        ("list.txt", f"{UID}\n\n  {HASH} \nhttp://a.example/4\nunknown\n", [1, 2, 3]),
+        ("list.txt", f"{UID}\n\n  {HASH} \nhttp://a.example/4\n# a note\n", [1, 2, 3]),
         ("list.csv", f"why,uid\nasked,{UID}\n", [1]),
         ("list.csv", f"image_hash,url\n{HASH},\n,http://a.example/1\n", [0, 2]),
     ],
@@ -37,21 +37,8 @@ def test_parquet_lists_are_read(tmp_path):
     assert finding.matched_to == [UID]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("gone.txt", None, "cannot be read"),
-        ("list.json", b"[]", "is of kind '.json'"),
-        ("list.txt", b" \n", "lists nothing"),
-        ("list.txt", b"\xff\xfe", "cannot be read"),
-        ("list.csv", b"a,b\n1,2\n", "has columns"),
-        ("list.csv", b"", "cannot be read"),
-        ("list.parquet", b"PAR1", "cannot be read"),
-    ],
-)
-def test_a_list_that_cannot_be_used_is_refused_by_name(tmp_path, name, content, message):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+def test_a_list_that_cannot_be_used_is_refused_by_name(tmp_path):
+    (tmp_path / "list.txt").write_text("unknown")
 
-    with pytest.raises(ParameterError, match=rf"screening.block_list is .*{message}"):
-        blocked(Pictures(POOL), block_list=tmp_path / name)
+    with pytest.raises(ParameterError, match=r"list\.txt: line 1: 'unknown' is no uid"):
+        blocked(Pictures(POOL), block_list=tmp_path / "list.txt")

@@ -34,7 +34,7 @@ class PoolEncoder:
     """Embeds the pictures of a pool, when they are first asked for, and those of tasks."""
 
     def __init__(
-        self, pictures: Pictures, encoder: ImageEncoder, *, folder: Path, cache: Path
+        self, pictures: Pictures, encoder: ImageEncoder, *, folder: str | Path, cache: Path
     ) -> None:
         """Take all pictures that may be asked for, and the folder that their shards are below."""
         self._pictures = pictures

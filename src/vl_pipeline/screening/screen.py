@@ -46,14 +46,14 @@ class Screened:
 
 
 def screen_pool(
-    pairs: pa.Table, screening: Screening, *, folder: Path, tasks: Tasks, cache: Path
+    pairs: pa.Table, screening: Screening, *, folder: str | Path, tasks: Tasks, cache: Path
 ) -> Screened:
     """Turn away what is blocked, leaks, or repeats a picture.
 
     Args:
         pairs: The pool's table.
         screening: The rules and their limits.
-        folder: The pool's images lie below it.
+        folder: The pool's images lie below it; a path or a URL.
         tasks: Nothing of what they ask may be in the pool.
         cache: Embeddings are kept below it.
 

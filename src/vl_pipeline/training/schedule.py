@@ -250,7 +250,7 @@ def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) 
     if site.num_pairs < site.batch_size:
         raise CurationError(
             f"the pool has {site.num_pairs} pairs, fewer than one batch of {site.batch_size}; "
-            f"lower training.batch_size (conf/base/parameters_training.yml), loosen pair_rules or "
+            f"lower training.batch_size (conf/base/parameters_training.yml), loosen expectations or "
             f"name more shards in pool.shards (conf/base/parameters_pool.yml)"
         )
     if num_kept < site.batch_size:

@@ -112,7 +112,8 @@ def test_pair_that_failed_and_then_succeeded_is_one_listed_pair_for_ingest(tmp_p
         "e": "success",
     }
     index = index_pool(
-        PoolShards(folder=str(tmp_path), shards="*.tar", limits=LIMITS, num_workers=1)
+        PoolShards(folder=str(tmp_path), shards="*.tar", limits=LIMITS, num_workers=1),
+        scratch=tmp_path / "scratch",
     )
     assert index.num_listed == LISTED.num_rows
     assert index.pairs["caption"].to_pylist() == ["a", "c", "b", "e"]

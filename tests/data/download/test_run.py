@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from tests.fakes import LIMITS
 from tests.image_server import ImageServer, serve_images
 from tests.projects import ROOT, copy_project, run
 from vl_pipeline.data.download import Download, download
@@ -62,10 +63,9 @@ def parameters(folder: Path, python: Path, paths: list[str], server: ImageServer
     )
 
 
-def index_of(download: Download) -> ShardIndex:
-    return index_pool(
-        PoolShards(folder=download.folder, shards="*.tar", limits=LIMITS, num_workers=1)
-    )
+def index_of(download: Download, scratch: Path) -> ShardIndex:
+    shards = PoolShards(folder=download.folder, shards="*.tar", limits=LIMITS, num_workers=1)
+    return index_pool(shards, scratch=scratch)
 
 
 def test_what_servers_do_is_told_apart_and_a_retry_asks_for_what_failed_alone(tmp_path, python):
@@ -76,7 +76,7 @@ def test_what_servers_do_is_told_apart_and_a_retry_asks_for_what_failed_alone(tm
 
         run(project, "download", params={"download": asdict(given)})
         first = json.loads((project / "data/08_reporting/download.json").read_text())
-        index = index_of(given)
+        index = index_of(given, tmp_path / "scratch")
         asked_first, server.recovered = server.requests.copy(), True
         run(project, "download", params={"download": asdict(replace(given, retry_failed=True))})
         second = json.loads((project / "data/08_reporting/download.json").read_text())
@@ -101,7 +101,7 @@ def test_what_servers_do_is_told_apart_and_a_retry_asks_for_what_failed_alone(tm
     assert [server.requests[path] for path in FLAKY] == [2, 2]
     assert (second["num_downloaded"], second["by_error"]) == (7, kinds)
     assert (second["num_passes"], second["num_shards"]) == (2, 4)
-    index = index_of(given)
+    index = index_of(given, tmp_path / "scratch")
     assert (index.num_listed, index.pairs.num_rows, index.ledger.num_rows) == (15, 7, 8)
     assert all("vl_pipeline" in agent for agent in server.user_agents)
 
@@ -130,7 +130,7 @@ def test_killed_download_started_again_fetches_no_finished_shard_twice(tmp_path,
     assert report["by_status"] == {"success": 12}
     assert [server.requests[path] for path in paths[:4]] == [1, 1, 1, 1]
     assert bytes_of_first == first_shard.read_bytes()
-    assert index_of(given).num_listed == 12
+    assert index_of(given, tmp_path / "scratch").num_listed == 12
 
 
 def start(given: Download) -> subprocess.Popen[bytes]:

@@ -1,23 +1,29 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
+import yaml
 
+from tests.projects import ROOT
+from vl_pipeline.data.expectations import Expectations
 from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
 from vl_pipeline.data.pairs import PAIR_SCHEMA
-from vl_pipeline.data.rules import PairRules
 from vl_pipeline.errors import PoolError
-from vl_pipeline.pipelines.validate.contract import ContractResult, PoolContract, check_contract
+from vl_pipeline.pipelines.validate.contract import ContractResult, check_contract
 
-RULES = PairRules(
-    min_caption_characters=3, max_caption_characters=40, min_side_px=32, max_aspect=3.0
-)
-CONTRACT = PoolContract(min_pairs=2, max_rejected_fraction=0.5)
+BASE = yaml.safe_load((ROOT / "conf/base/parameters_expectations.yml").read_text())["expectations"]
+LIMITS = {
+    "caption_too_short": {"min_value": 3},
+    "caption_too_long": {"max_value": 40},
+    "image_too_small": {"min_value": 32},
+    "image_too_narrow": {"max_value": 3.0},
+    "enough_pairs": {"min_value": 2},
+    "not_too_many_rejected": {"max_value": 0.5},
+}
 NOTHING = LEDGER_SCHEMA.empty_table()
+KEY_ONCE = "compound columns to be unique: column_list ['shard', 'key']"
 
 
 def pool_of(num_pairs: int) -> pa.Table:
@@ -56,25 +62,33 @@ def ledger_with(num_rejected: int, rule: str = "image_too_small") -> pa.Table:
     return ledger_of("validate", rejections)
 
 
-def check(pool: pa.Table, ledger: pa.Table = NOTHING, **changes: float) -> ContractResult:
+def defaults(**changes: dict[str, object]) -> Expectations:
+    """The project's own entries, at this test's limits; `changes` are laid over them by name."""
+    names = dict.fromkeys([*BASE, *changes])
+    return Expectations.model_validate(
+        {n: BASE.get(n, {}) | LIMITS.get(n, {}) | changes.get(n, {}) for n in names}
+    )
+
+
+def check(
+    pool: pa.Table, ledger: pa.Table = NOTHING, **changes: dict[str, object]
+) -> ContractResult:
     return check_contract(
         pool,
         num_listed=pool.num_rows + ledger.num_rows,
         ledger=ledger,
-        rules=RULES,
-        contract=replace(CONTRACT, **changes),
+        expectations=defaults(**changes),
     )
 
 
 def failed(result: ContractResult) -> list[tuple[str, str | None]]:
-    return [(o["table"], o["column"]) for o in result.expectations if not o["success"]]
+    return [(o["table"], o["column"]) for o in result.failed]
 
 
 def test_a_whole_pool_keeps_its_contract():
     result = check(pool_of(5))
 
     assert failed(result) == []
-    assert result.success
     assert result.breach is None
     result.require()
 
@@ -94,8 +108,9 @@ def test_a_whole_pool_keeps_its_contract():
             [
                 ("caption", "never null", 1),
                 ("image_hash", "32 hexadecimal digits, lower case", 1),
-                ("uid", "each once in the pool", 2),
-                ("shorter_side_px", "at least 32 px", 1),
+                ("uid", "each uid once", 2),  # as the entry says that drops them
+                ("uid", "each once in the pool", 2),  # as every later stage relies on
+                ("shorter_side_px", "shorter_side_px >= 32", 1),
                 ("image_offset", "positive: an archive starts with a header", 1),
             ],
         ),
@@ -111,9 +126,9 @@ def test_a_whole_pool_keeps_its_contract():
             ],
             [
                 ("uid", "32 hexadecimal digits, lower case", 3),
-                ("shard, key", "each key once in its shard", 2),
-                ("caption_characters", "3 to 40 characters", 1),
-                ("aspect", "at most 3.0 to 1", 1),
+                ("shard, key", KEY_ONCE, 2),
+                ("caption", ">= 3 characters", 1),
+                ("aspect", "aspect <= 3.0", 1),
                 ("image_bytes", "positive", 1),
             ],
         ),
@@ -134,9 +149,9 @@ def test_a_whole_pool_keeps_its_contract():
                 ("key", "never null", 1),
                 ("image_hash", "never null", 1),
                 ("width", "never null", 1),
-                ("caption_characters", "3 to 40 characters", 1),
-                ("visible_characters", "not blank", 1),
-                ("shorter_side_px", "at least 32 px", 1),
+                ("caption", "<= 40 characters", 1),
+                ("visible_characters", "visible_characters >= 1", 1),
+                ("shorter_side_px", "shorter_side_px >= 32", 1),
             ],
         ),
     ],
@@ -144,8 +159,8 @@ def test_a_whole_pool_keeps_its_contract():
 def test_each_broken_pair_fails_the_expectation_about_it_and_no_other(changes, broken):
     result = check(with_changes(pool_of(9), *changes))
 
-    outcomes = [o for o in result.expectations if not o["success"]]
-    assert broken == [(o["column"], o["expected"], o["unexpected_count"]) for o in outcomes]
+    outcomes = [(o["column"], o["expected"], o["unexpected_count"]) for o in result.failed]
+    assert sorted(broken) == sorted(outcomes)
 
 
 def test_pairs_on_a_limit_keep_the_contract():
@@ -157,7 +172,7 @@ def test_pairs_on_a_limit_keep_the_contract():
         {"url": "http://example.org/a.jpg"},
     ]
 
-    assert check(with_changes(pool_of(5), *on_limits)).success
+    assert failed(check(with_changes(pool_of(5), *on_limits))) == []
 
 
 def test_a_column_of_another_type_fails():
@@ -183,18 +198,17 @@ def test_an_expectation_that_cannot_be_checked_is_a_failure_with_its_error():
     assert set(unchecked) == {"width", "shorter_side_px", "aspect"}
     assert 'column "width"' in unchecked["width"]
     assert failed(result) == [
+        ("pairs", "shorter_side_px"),
+        ("pairs", "aspect"),
         ("columns", None),
         ("columns", "width"),
         ("pairs", "width"),
-        ("pairs", "shorter_side_px"),
-        ("pairs", "aspect"),
     ]
 
 
 def test_a_pool_without_any_column_fails_without_a_crash():
     result = check(pa.table({}))
 
-    assert not result.success
     assert not any(o["success"] for o in result.expectations if o["table"] != "accounts")
 
 
@@ -204,19 +218,20 @@ def test_more_rejected_than_allowed_stops_the_run_and_names_the_rule():
     assert failed(result) == [("accounts", "rejected_fraction")]
     with pytest.raises(
         PoolError,
-        match=r"(?s)rejected_fraction: expected at most 0\.5 .*; found 0\.555556"
-        r".*'image_too_small' turned away most, 5.*contract\.max_rejected_fraction",
+        match=r"(?s)not_too_many_rejected: accounts\.rejected_fraction: expected "
+        r"rejected_fraction <= 0\.5; found 0\.555556"
+        r".*'image_too_small' turned away most, 5.*expectations\.not_too_many_rejected",
     ):
         result.require()
 
 
 def test_as_many_rejected_as_allowed_is_accepted():
-    assert check(pool_of(4), ledger_with(4)).success
+    assert failed(check(pool_of(4), ledger_with(4))) == []
 
 
 def test_pairs_that_are_neither_kept_nor_in_the_ledger_fail():
     result = check_contract(
-        pool_of(4), num_listed=6, ledger=ledger_with(1), rules=RULES, contract=CONTRACT
+        pool_of(4), num_listed=6, ledger=ledger_with(1), expectations=defaults()
     )
 
     assert failed(result) == [("accounts", "unaccounted")]
@@ -224,22 +239,77 @@ def test_pairs_that_are_neither_kept_nor_in_the_ledger_fail():
 
 
 def test_fewer_pairs_than_the_contract_asks_for_fail():
-    result = check(pool_of(5), min_pairs=6)
+    result = check(pool_of(5), enough_pairs={"min_value": 6})
 
     assert failed(result) == [("accounts", "kept")]
 
 
 @pytest.mark.parametrize("num_rejected", [0, 7])
 def test_an_empty_pool_stops_the_run_with_a_clear_message(num_rejected):
-    result = check(pool_of(0), ledger_with(num_rejected), min_pairs=1, max_rejected_fraction=1.0)
+    result = check(
+        pool_of(0),
+        ledger_with(num_rejected),
+        enough_pairs={"min_value": 1},
+        not_too_many_rejected={"max_value": 1.0},
+    )
 
-    with pytest.raises(PoolError, match=r"accounts\.kept: expected at least 1 pairs; found 0"):
+    with pytest.raises(PoolError, match=r"accounts\.kept: expected kept >= 1; found 0"):
         result.require()
 
 
-def test_a_contract_that_accepts_an_empty_pool_is_refused():
-    with pytest.raises(ValidationError, match="min_pairs"):
-        PoolContract(min_pairs=0, max_rejected_fraction=0.5)
+UNCOMMON = {
+    "expectation": "expect_column_values_to_not_match_regex",
+    "column": "caption",
+    "regex": "number [0-3]",
+    "on_breach": "stop",
+}
+
+
+@pytest.mark.parametrize(("severity", "stops"), [("critical", True), ("warning", False)])
+def test_only_a_critical_breach_stops_the_run_and_every_breach_is_reported(severity, stops):
+    result = check(pool_of(5), plain_words=UNCOMMON | {"severity": severity})
+
+    assert failed(result) == [("pairs", "caption")]
+    assert ("plain_words" in (result.breach or "")) == stops
+
+
+@pytest.mark.parametrize(("mostly", "holds"), [(0.5, True), (0.6, True), (0.61, False)])
+def test_mostly_is_the_share_that_has_to_hold(mostly, holds):
+    lengths = {
+        "expectation": "ExpectColumnValuesToNotMatchRegex",
+        "column": "caption",
+        "regex": "number [01]",
+        "on_breach": "stop",
+        "mostly": mostly,
+    }
+
+    result = check(pool_of(5), plain_words=lengths)  # 3 of 5 hold
+
+    assert (result.breach is None) == holds
+
+
+def test_an_expectation_that_raises_is_a_failure_also_of_a_lesser_severity():
+    shape = {"expectation": "expect_column_values_to_be_json_parseable", "column": "url"}
+    ill = {"expectation": "expect_column_mean_to_be_between", "column": "caption", "min_value": 1}
+    stop = {"on_breach": "stop", "severity": "info"}
+
+    result = check(pool_of(5), shape=shape | stop, ill=ill | stop)
+
+    assert [(o["name"], o["error"] is None) for o in result.failed] == [("ill", False)]
+    assert result.breach is None
+
+
+def test_what_pairs_and_tables_as_wholes_offer_can_be_expected():
+    rows = {"expectation": "expect_table_row_count_to_be_between", "min_value": 6}
+    words = {"expectation": "expect_column_mean_to_be_between", "column": "caption_words"}
+    one = {"expectation": "expect_column_values_to_be_in_set", "table": "columns",
+           "column": "width", "value_set": ["int32"]}  # fmt: skip
+    stop = {"on_breach": "stop"}
+
+    result = check(pool_of(5), rows=rows | stop, words=words | stop | {"min_value": 3},
+                   one=one | stop)  # fmt: skip
+
+    assert [(o["name"], o["observed"]) for o in result.failed] == [("rows", "5")]
 
 
 def test_outcomes_are_the_same_each_time_and_json_can_hold_them():
@@ -257,7 +327,7 @@ def test_outcomes_stand_in_the_order_of_the_contract_whatever_failed():
     whole, broken = check(pool_of(5)), check(with_changes(pool_of(5), {"caption": None}))
 
     def names(result: ContractResult) -> list[tuple[str, str | None, str]]:
-        return [(o["table"], o["column"], o["expectation"]) for o in result.expectations]
+        return [(o["table"], o["name"], o["expectation"]) for o in result.expectations]
 
     assert names(whole) == names(broken)
     assert len(set(names(whole))) == len(names(whole))

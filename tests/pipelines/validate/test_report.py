@@ -1,13 +1,19 @@
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
+from tests.fakes import distinct_picture
 from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
 from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.pipelines.validate.contract import ContractResult, Outcome
 from vl_pipeline.pipelines.validate.report import render_report
+from vl_pipeline.pipelines.validate.scripts import scripts_of
+from vl_pipeline.screening.evidence import EVIDENCE_SCHEMA
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(1)>\u202e\x00 & \'</td></table>'
 
@@ -43,8 +49,20 @@ def rejections(stage: str, rule: str, count: int, value: str = "8") -> pa.Table:
     )
 
 
-def outcome(*, success: bool, observed: str = "all 3", error: str | None = None) -> Outcome:
+def outcome(
+    *,
+    success: bool,
+    observed: str = "all 3",
+    error: str | None = None,
+    severity: str = "critical",
+    description: str = "",
+) -> Outcome:
     return Outcome(
+        name="uid_once",
+        is_promise=False,
+        on_breach="stop",
+        severity=severity,
+        description=description,
         table="pairs",
         column="uid",
         expectation="expect_column_values_to_be_unique",
@@ -70,9 +88,32 @@ LEDGER = pa.concat_tables(
 )
 
 
-def render(result: ContractResult = HOLDS, pool: pa.Table = POOL, ledger: pa.Table = LEDGER) -> str:
+def evidence_of(**changes: object) -> pa.Table:
+    """One pair beside the one that it repeats."""
+    row = {
+        "rule": "near_duplicate",
+        "uid": "a" * 32,
+        "caption": "a cat, smaller",
+        "thumbnail": distinct_picture(1),
+        "matched_to": "b" * 32,
+        "matched_caption": "a cat, larger",
+        "matched_thumbnail": distinct_picture(2),
+        "distance": 7.0,
+    }
+    return pa.Table.from_pylist([row | changes], schema=EVIDENCE_SCHEMA)
+
+
+NO_EVIDENCE = EVIDENCE_SCHEMA.empty_table()
+
+
+def render(
+    result: ContractResult = HOLDS,
+    pool: pa.Table = POOL,
+    ledger: pa.Table = LEDGER,
+    evidence: pa.Table = NO_EVIDENCE,
+) -> str:
     num_listed = pool.num_rows + ledger.num_rows
-    return render_report(result, pool=pool, ledger=ledger, num_listed=num_listed)
+    return render_report(result, pool=pool, ledger=ledger, num_listed=num_listed, evidence=evidence)
 
 
 def texts_of_rows(page: str) -> list[str]:
@@ -85,10 +126,12 @@ class Tags(HTMLParser):
         super().__init__()
         self.opened: list[str] = []
         self.attributes: set[str] = set()
+        self.loaded: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.opened.append(tag)
         self.attributes.update(name for name, _ in attrs)
+        self.loaded += [str(value) for name, value in attrs if name in ("src", "href")]
 
 
 def tags_of(page: str) -> Tags:
@@ -98,7 +141,9 @@ def tags_of(page: str) -> Tags:
 
 
 def test_equal_input_gives_equal_bytes():
-    assert render(BREAKS) == render(BREAKS)
+    first, second = (render(BREAKS, evidence=evidence_of()) for _ in range(2))
+
+    assert first == second
 
 
 def test_the_page_says_at_the_top_that_a_whole_pool_keeps_its_contract():
@@ -111,9 +156,9 @@ def test_the_page_says_at_the_top_that_a_whole_pool_keeps_its_contract():
 def test_the_page_says_at_the_top_what_failed_and_what_to_do():
     page = render(BREAKS)
 
-    top = page[: page.index("Accounts")]
+    top = page[: page.index("<section")]
     assert "The pool breaks its contract" in top
-    assert "pairs.uid: expected each once in the pool; found 2 of 3 in breach" in top
+    assert "uid_once: pairs.uid: expected each once in the pool; found 2 of 3 in breach" in top
     assert "run ingest again" in top
 
 
@@ -136,7 +181,13 @@ def test_the_accounts_add_up_by_stage_and_rule():
 
 
 def test_accounts_that_do_not_add_up_are_pointed_out():
-    page = render_report(BREAKS, pool=POOL, ledger=LEDGER, num_listed=20)  # 3 + 13 = 16
+    page = render_report(
+        BREAKS,
+        pool=POOL,
+        ledger=LEDGER,
+        num_listed=20,  # 3 kept + 13 turned away = 16
+        evidence=NO_EVIDENCE,
+    )
 
     assert "does not add up: +4" in page
     assert "does not add up" not in render()
@@ -193,18 +244,121 @@ def test_hostile_text_of_the_ledger_reaches_the_page_escaped(where):
 
 
 def test_hostile_text_in_an_outcome_reaches_the_page_escaped():
-    hostile = ContractResult(expectations=[outcome(success=False, observed=HOSTILE)])
+    hostile = ContractResult(
+        expectations=[outcome(success=False, observed=HOSTILE, description=HOSTILE)]
+    )
 
     assert tags_of(render(hostile)).opened == tags_of(render(BREAKS)).opened
 
 
-def test_the_page_loads_nothing_and_runs_nothing():
-    page = render(BREAKS)
+def test_the_page_loads_nothing_from_outside_and_runs_nothing():
+    page = render(BREAKS, evidence=evidence_of())
 
-    assert not {"script", "link", "img", "iframe", "a"} & set(tags_of(page).opened)
-    assert not {"src", "href", "onload"} & tags_of(page).attributes
-    assert "default-src 'none'" in page
+    tags = tags_of(page)
+    assert not {"script", "link", "iframe", "object", "form", "base"} & set(tags.opened)
+    assert not {name for name in tags.attributes if name.startswith("on")}
+    assert all(re.match(r"#s\d+$|data:image/jpeg;base64,[\w+/=]+$", where) for where in tags.loaded)
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
     assert "url(" not in page
+
+
+def test_each_link_of_the_navigation_leads_to_a_section():
+    page = render()
+
+    links = re.findall(r'href="#(\w+)"', page)
+    assert links == re.findall(r'<section id="(\w+)"', page)
+    assert len(links) == 7
+
+
+def test_a_lesser_failure_is_told_and_does_not_break_the_contract():
+    lesser = ContractResult(expectations=[outcome(success=False, severity="warning")])
+
+    page = render(lesser)
+
+    assert "keeps its contract, with reservations" in page
+    assert '<header class="warn">' in page
+    assert "so the run stops" not in page
+
+
+def test_a_pair_turned_away_stands_beside_what_it_resembles():
+    page = render(evidence=evidence_of(), ledger=rejections("screen", "near_duplicate", 5))
+
+    assert "1 of 5 turned away" in page
+    assert "distance 7" in page
+    assert page.index("a cat, smaller") < page.index("a cat, larger")
+    assert len(re.findall("<img", page)) == 2
+
+
+def test_twelve_matches_of_each_rule_are_shown_nearest_first():
+    rows = [evidence_of(distance=float(d), rule=r) for r in "ba" for d in range(20, 0, -1)]
+
+    page = render(evidence=pa.concat_tables(rows))
+
+    nearest = [str(d) for d in range(1, 13)]
+    assert re.findall(r"distance (\d+)", page) == nearest + nearest
+
+
+def test_a_thumbnail_is_encoded_anew_and_small():
+    file = io.BytesIO()
+    picture = Image.new("RGB", (900, 300))
+    picture.save(file, "JPEG", comment=b"<script>", exif=picture.getexif())
+
+    page = render(evidence=evidence_of(thumbnail=file.getvalue()))
+
+    shown = base64.b64decode(re.findall(r"base64,([^\"]+)", page)[0])
+    assert Image.open(io.BytesIO(shown)).size == (192, 64)
+    assert b"<script>" not in shown
+
+
+@pytest.mark.parametrize("data", [None, b"", b"<script>", distinct_picture(1)[:-40]])
+def test_what_is_no_picture_is_said_to_be_none(data):
+    page = render(evidence=evidence_of(thumbnail=data, matched_caption=None, distance=None))
+
+    assert page.count("no picture") == 1
+    assert len(re.findall("<img", page)) == 1
+
+
+@pytest.mark.parametrize("where", ["rule", "uid", "caption", "matched_to", "matched_caption"])
+def test_hostile_text_of_the_evidence_reaches_the_page_escaped(where):
+    page = tags_of(render(evidence=evidence_of(**{where: HOSTILE + '" onload="x'})))
+    harmless = tags_of(render(evidence=evidence_of()))
+
+    assert page.opened == harmless.opened
+    assert page.attributes == harmless.attributes
+
+
+def test_captions_are_counted_by_the_script_of_most_letters():
+    captions = pa.array(
+        ["a cat", "кот", "猫がいる", "日本 2020", "고양이", "قطة", "γάτα", "חתול", "बिल्ली", "แมว",
+         "42 🙂!", "", "Straße é", "кот cats"]
+    )  # fmt: skip
+
+    assert scripts_of(captions).tolist() == [
+        "Latin", "Cyrillic", "Kana", "Han", "Hangul", "Arabic", "Greek", "Hebrew", "Devanagari",
+        "Thai", "no letters", "no letters", "Latin", "Latin",
+    ]  # fmt: skip
+
+
+def test_the_page_says_when_captions_were_sampled(monkeypatch):
+    monkeypatch.setattr("vl_pipeline.pipelines.validate.report._NUM_CAPTIONS_READ", 10)
+    pool = pool_of(["a cat"] * 30 + ["кот"] * 10)
+
+    page = render(pool=pool)
+
+    assert "Sampled: 10 of 40 captions were read (seed 0)" in page
+    assert "Sampled" not in render(pool=pool.slice(0, 10))
+
+
+def test_image_sizes_are_drawn_with_their_counts():
+    sizes = [(64, 48)] * 3 + [(500, 20), (40_000_000, 1)]
+    pool = POOL.take([0] * len(sizes))
+    for name, values in zip(("width", "height"), zip(*sizes, strict=True), strict=True):
+        column = pa.array(values, pa.int32())
+        pool = pool.set_column(pool.column_names.index(name), name, column)
+
+    page = render(pool=pool)
+
+    assert sorted(re.findall(r"<title>[^<]*: (\d+)</title>", page)) == ["1", "1", "3"]
 
 
 def test_long_captions_are_cut():
@@ -227,14 +381,14 @@ def test_a_column_of_another_type_is_left_out_of_the_page():
     widths = pa.array(["wide", "wider", "widest"])
     pool = POOL.set_column(POOL.column_names.index("width"), "width", widths)
 
-    assert render(BREAKS, pool=pool).count("<svg") == 1  # the caption's length alone
+    assert render(BREAKS, pool=pool).count("<svg") == 2  # the caption's lengths alone
 
 
 def test_one_pair_gives_one_bar_in_each_histogram():
     page = render(pool=pool_of(["a cat"]))
 
-    assert page.count("<svg") == 3
-    assert page.count("<rect") == 3
+    assert page.count("<svg") == 6
+    assert page.count("<rect") == 6
 
 
 def test_a_histogram_draws_up_to_the_99th_percentile_and_counts_the_rest():

@@ -10,7 +10,7 @@ def create_pipeline() -> Pipeline:
     inputs = [
         "indexed_pool",
         "ingest_ledger",
-        "params:pair_rules",
+        "params:expectations",
         "params:screening",
         "params:pool",
         "params:tasks",

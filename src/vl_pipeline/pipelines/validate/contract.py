@@ -1,61 +1,44 @@
-"""The pool's contract: what must hold over the pairs that the rules left.
+"""The pool's contract: what must hold over the pairs that screening left.
 
-Pairs are dropped earlier, by rules that give a reason (`data/rules.py`), so a breach here is
-never about one bad pair: it stops the run. Great Expectations holds three tables to it: `columns`
-(one row, the Arrow type of each column), `pairs` (the pool and what is measured on it) and
-`accounts` (one row, what was listed, kept and rejected). Every row is checked, at every size.
+Pairs are dropped earlier, with a reason, so a breach here is never about one bad pair. Great
+Expectations holds three tables to it: `columns` (one row, the Arrow type of each column), `pairs`
+(the pool and what is measured on it) and `accounts` (one row, what was listed, kept and rejected).
+Every row is checked, at every size. Entries that drop are checked too, over what they left.
 """
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pyarrow as pa
-from annotated_types import Ge, Le
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as parameters
 
+from vl_pipeline.data.expectations import FILE, Expectation, Expectations
 from vl_pipeline.data.ledger import count_by_rule
+from vl_pipeline.data.measures import MEASURES, with_measures
 from vl_pipeline.data.pairs import PAIR_SCHEMA
-from vl_pipeline.data.rules import PairRules
 from vl_pipeline.errors import PoolError
-from vl_pipeline.pipelines.validate.expectations import (
-    OUR_DEFECT,
-    account_expectations,
-    column_expectations,
-    pair_expectations,
-    with_measures,
-)
+from vl_pipeline.pipelines.validate.suite import OUR_DEFECT, build, in_words, promises
 
 if TYPE_CHECKING:  # importing it costs seconds, so functions that need it do
     from great_expectations.data_context import EphemeralDataContext
-    from great_expectations.expectations.expectation import Expectation
 
 _NUM_EXAMPLES = 3
 _NUM_BREACHES = 8
 _EXAMPLE_CHARACTERS = 60
 
 
-@parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class PoolContract:
-    """What a pool as a whole must offer; limits of a single pair are `PairRules`.
-
-    Attributes:
-        min_pairs: Fewest pairs a pool may have after the rules. An empty pool is never one.
-        max_rejected_fraction: Largest share of everything listed that ingest and the rules
-            together may turn away.
-    """
-
-    min_pairs: Annotated[int, Ge(1)]
-    max_rejected_fraction: Annotated[float, Ge(0.0), Le(1.0)]
-
-
 class Outcome(TypedDict):
     """What became of one expectation; JSON can hold it, and equal inputs give equal outcomes."""
 
+    name: str
+    is_promise: bool  # of the stages before, and not of `expectations`
+    on_breach: str
+    severity: str
     table: str
     column: str | None
     expectation: str  # Great Expectations' own name of it
     expected: str
+    description: str
     observed: str
     unexpected_count: int | None  # null where it is about the table, or could not be checked
     success: bool
@@ -65,19 +48,24 @@ class Outcome(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class ContractResult:
-    """What became of every expectation, in the contract's order."""
+    """What became of every expectation: the entries in their order, then the promises."""
 
     expectations: list[Outcome]
 
     @property
-    def success(self) -> bool:
-        """Whether every expectation was checked and holds."""
-        return all(outcome["success"] for outcome in self.expectations)
+    def failed(self) -> list[Outcome]:
+        """What does not hold, or could not be checked."""
+        return [outcome for outcome in self.expectations if not outcome["success"]]
+
+    @property
+    def stopping(self) -> list[Outcome]:
+        """What failed and is critical."""
+        return [outcome for outcome in self.failed if outcome["severity"] == "critical"]
 
     @property
     def breach(self) -> str | None:
-        """What failed, what was seen, what is accepted and what to do; None if all hold."""
-        failed = [outcome for outcome in self.expectations if not outcome["success"]]
+        """What failed and stops the run, what was seen, what is accepted and what to do."""
+        failed = self.stopping
         if not failed:
             return None
         num_all = len(self.expectations)
@@ -89,10 +77,10 @@ class ContractResult:
         return "\n".join([*lines, *(f"next: {step}" for step in steps)])
 
     def require(self) -> None:
-        """Stop unless the contract holds.
+        """Stop unless everything critical holds.
 
         Raises:
-            PoolError: If any expectation failed, or could not be checked.
+            PoolError: If a critical expectation failed, or could not be checked.
         """
         if self.breach:
             raise PoolError(self.breach)
@@ -103,46 +91,55 @@ def describe(outcome: Outcome) -> str:
     place = ".".join(filter(None, [outcome["table"], outcome["column"]]))
     error, observed = outcome["error"], outcome["observed"]
     found = f"found {observed}" if error is None else f"could not be checked: {error}"
-    return f"{place}: expected {outcome['expected']}; {found}"
+    return f"{outcome['name']}: {place}: expected {outcome['expected']}; {found}"
 
 
 def check_contract(
-    pool: pa.Table,
-    *,
-    num_listed: int,
-    ledger: pa.Table,
-    rules: PairRules,
-    contract: PoolContract,
+    pool: pa.Table, *, num_listed: int, ledger: pa.Table, expectations: Expectations
 ) -> ContractResult:
-    """Hold a pool, after its rules, to its contract.
+    """Hold a pool, after screening, to its contract.
 
     Args:
         pool: The pairs that are left, as `PAIR_SCHEMA` has them.
         num_listed: Pairs that ingest listed.
-        ledger: Everything turned away so far, by ingest and by the rules.
-        rules: What `pool` was filtered by.
-        contract: What the pool as a whole must offer.
+        ledger: Everything turned away so far, by ingest and by screening.
+        expectations: What is expected, entries that drop included.
     """
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
-    of_accounts = account_expectations(
-        min_pairs=contract.min_pairs,
-        max_rejected_fraction=contract.max_rejected_fraction,
-        most_rejected=_most_rejected(ledger),
-    )
-    return ContractResult(
-        expectations=[
-            *_check(context, "columns", _types(pool), column_expectations()),
-            *_check(context, "pairs", with_measures(pool), pair_expectations(rules)),
-            *_check(context, "accounts", _accounts(pool, num_listed, ledger), of_accounts),
-        ]
-    )
+    entries, of_ours = dict(expectations.items()), promises()
+    tables = {
+        "columns": _types(pool),
+        "pairs": _measured(pool, [*entries.values(), *of_ours.values()]),
+        "accounts": _accounts(pool, num_listed, ledger),
+    }
+    outcomes: dict[str, Outcome] = {}
+    for table, rows in tables.items():
+        about = {n: e for n, e in (entries | of_ours).items() if e.table == table}
+        for name, result in _check(context, table, rows, about).items():
+            outcomes[name] = _outcome(name, about[name], result, is_promise=name in of_ours)
+            outcomes[name]["next_step"] = _next_step(name, about[name], ledger)
+    return ContractResult(expectations=[outcomes[name] for name in entries | of_ours])
 
 
 def _types(pool: pa.Table) -> pa.Table:
     return pa.table([[str(field.type)] for field in pool.schema], names=pool.schema.names)
+
+
+def _measured(pool: pa.Table, entries: list[Expectation]) -> pa.Table:
+    """Give the columns that are asked for; all, where one asks for what cannot be told."""
+    about = [entry for entry in entries if entry.table == "pairs"]
+    names = {name for entry in about for name in entry.columns()}
+    if any(not entry.columns() or "row_condition" in entry.settings for entry in about):
+        names = {*pool.column_names, *MEASURES}
+    measured = with_measures(pool, names)
+    measured = measured.select([name for name in measured.column_names if name in names])
+    # Great Expectations compares 64-bit numbers at once, and others one by one.
+    wide = {pa.int32(): pa.int64(), pa.float32(): pa.float64()}
+    fields = [field.with_type(wide.get(field.type, field.type)) for field in measured.schema]
+    return measured.cast(pa.schema(fields))
 
 
 def _accounts(pool: pa.Table, num_listed: int, ledger: pa.Table) -> pa.Table:
@@ -156,47 +153,58 @@ def _accounts(pool: pa.Table, num_listed: int, ledger: pa.Table) -> pa.Table:
     return pa.Table.from_pylist([row])
 
 
-def _most_rejected(ledger: pa.Table) -> str:
-    for rule, count in count_by_rule(ledger).items():
-        return f"'{rule}' turned away most, {count}"
-    return "nothing was turned away"
-
-
 def _check(
-    context: "EphemeralDataContext", name: str, table: pa.Table, expectations: list["Expectation"]
-) -> list[Outcome]:
+    context: "EphemeralDataContext", name: str, table: pa.Table, entries: dict[str, Expectation]
+) -> dict[str, dict[str, Any]]:
+    """Give each entry's result, by the entry's name."""
     import great_expectations as gx
 
-    # The results come back in another order (failures first), so each carries its place.
-    placed = [e.copy(update={"meta": {"place": n}}) for n, e in enumerate(expectations)]
+    built = [build(entry).copy(update={"meta": {"name": n}}) for n, entry in entries.items()]
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
     definition = asset.add_batch_definition_whole_dataframe(name)
-    validation = definition.get_batch({"dataframe": table.to_pandas()}).validate(
-        gx.ExpectationSuite(name=name, expectations=placed), result_format="BASIC"
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This pattern is interpreted as a regular")
+        validation = definition.get_batch({"dataframe": table.to_pandas()}).validate(
+            gx.ExpectationSuite(name=name, expectations=built), result_format="BASIC"
+        )
     results: list[dict[str, Any]] = [result.to_json_dict() for result in validation.results]
-    results.sort(key=lambda result: result["expectation_config"]["meta"]["place"])
-    return [_outcome(name, *pair) for pair in zip(expectations, results, strict=True)]
+    return {result["expectation_config"]["meta"]["name"]: result for result in results}
 
 
-def _outcome(table: str, expectation: "Expectation", result: dict[str, Any]) -> Outcome:
+def _outcome(name: str, entry: Expectation, result: dict[str, Any], *, is_promise: bool) -> Outcome:
     error = _error(result)
     return Outcome(
-        table=table,
-        column=_column(result["expectation_config"]["kwargs"]),
-        expectation=result["expectation_config"]["type"],
-        expected=str(expectation.description),
+        name=name,
+        is_promise=is_promise,
+        on_breach=entry.on_breach,
+        severity=entry.severity,
+        table=entry.table,
+        column=None if entry.columns() == PAIR_SCHEMA.names else ", ".join(entry.columns()),
+        expectation=entry.type_name,
+        expected=entry.description if is_promise else in_words(entry),
+        description="" if is_promise else entry.description,
         observed=_observed(result["result"]) if error is None else "",
         unexpected_count=result["result"].get("unexpected_count"),
         success=result["success"] and error is None,
         error=error,
-        next_step=str(expectation.notes or OUR_DEFECT),
+        next_step="",
     )
 
 
-def _column(settings: dict[str, Any]) -> str | None:
-    names = settings.get("column_list", [settings.get("column")])
-    return None if names == PAIR_SCHEMA.names else ", ".join(names)
+def _next_step(name: str, entry: Expectation, ledger: pa.Table) -> str:
+    if entry.on_breach == "drop":
+        return entry.next_step or OUR_DEFECT
+    here = f"expectations.{name} ({FILE})"
+    step = entry.next_step or f"take such pairs out (on_breach: drop), or change {here}"
+    if entry.table == "accounts" and step != OUR_DEFECT:
+        return f"{_most_rejected(ledger)}; {step}; or change {here}"
+    return step
+
+
+def _most_rejected(ledger: pa.Table) -> str:
+    for rule, count in count_by_rule(ledger).items():
+        return f"'{rule}' turned away most, {count}"
+    return "nothing was turned away"
 
 
 def _error(result: dict[str, Any]) -> str | None:

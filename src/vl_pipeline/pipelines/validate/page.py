@@ -3,50 +3,9 @@
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from vl_pipeline.pipelines.validate.style import STYLE
+
 _CELL_CHARACTERS = 200
-_STYLE = """
-:root { color-scheme: light; --ink: #1d2733; --soft: #66727f; --line: #e3e8ed; --fill: #5b7fa6;
-  --good: #1e7b4d; --bad: #b3322c; }
-body { margin: 0 auto; max-width: 1080px; padding: 36px 24px 64px; background: #fff;
-  color: var(--ink); font: 14px/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; letter-spacing: -.01em; }
-h2 { font-size: 17px; margin: 44px 0 10px; }
-p { margin: 4px 0; }
-.soft { color: var(--soft); }
-.good { color: var(--good); }
-.bad { color: var(--bad); }
-header { border-left: 5px solid var(--good); padding: 2px 0 2px 18px; }
-header.bad { border-color: var(--bad); color: inherit; }
-header.bad h1 { color: var(--bad); }
-header ul { margin: 10px 0; padding-left: 18px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { color: var(--soft); font-size: 12px; font-weight: 500; text-align: left;
-  white-space: nowrap; }
-th, td { border-bottom: 1px solid var(--line); padding: 5px 16px 5px 0; vertical-align: top;
-  overflow-wrap: anywhere; }
-th.number, th.name, th.code, th.bar { width: 1%; }
-td.number, td.name, td.code, td.bar { max-width: 320px; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; }
-th.number, td.number { text-align: right; }
-td.code { font: 12px/1.75 ui-monospace, Menlo, Consolas, monospace; }
-tfoot td { border-bottom: 0; font-weight: 600; }
-.sum { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: baseline; margin: 12px 0 16px; }
-.sum b { font-size: 24px; }
-.sum span { color: var(--soft); margin-right: 12px; }
-td.bar { min-width: 190px; }
-td.bar i { background: var(--fill); display: inline-block; height: 9px; margin-right: 8px;
-  min-width: 1px; }
-details table { font-size: 12px; margin-bottom: 4px; }
-details td, details th { border: 0; padding: 1px 14px 1px 0; }
-summary { color: var(--soft); cursor: pointer; font-size: 12px; }
-.figures { display: grid; gap: 28px; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); }
-figure { display: flex; flex-direction: column; justify-content: space-between; margin: 0; }
-figcaption b { display: block; font-weight: 600; }
-svg { display: block; margin-top: 8px; width: 100%; }
-svg rect { fill: var(--fill); }
-svg line { stroke: #aeb8c2; }
-svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
-"""
 
 
 class Html(str):
@@ -55,17 +14,32 @@ class Html(str):
     __slots__ = ()
 
 
-def render_page(title: str, sections: Iterable[Html]) -> str:
-    """Frame a page that loads nothing and, by its content policy, could not."""
-    body = "\n".join(sections)
+def render_page(title: str, head: Html, sections: Mapping[str, Html]) -> str:
+    """Frame a page that loads nothing and, by its content policy, could not.
+
+    Args:
+        title: Of the window.
+        head: What comes first.
+        sections: Heading to content; each gets a place in the navigation.
+    """
+    links = "".join(
+        f'<a href="#s{n}">{render_value(heading)}</a>' for n, heading in enumerate(sections)
+    )
+    body = "\n".join(
+        f'<section id="s{n}"><h2>{render_value(heading)}</h2>\n{content}</section>'
+        for n, (heading, content) in enumerate(sections.items())
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{render_value(title)}</title>
-<style>{_STYLE}</style></head><body>
+<style>{STYLE}</style></head><body>
+<nav><div>{links}</div></nav><main>
+{head}
 {body}
-</body></html>
+</main></body></html>
 """
 
 
@@ -100,13 +74,14 @@ def render_value(value: object) -> Html:
 def _render_row(row: Iterable[object], columns: Mapping[str, str]) -> str:
     # <bdi> keeps a value that switches the writing direction from reordering its neighbours.
     cells = (
-        f'<td class="{style}"><bdi>{render_value(_cut(value))}</bdi></td>'
+        f'<td class="{style}"><bdi>{render_value(cut(value))}</bdi></td>'
         for value, style in zip(row, columns.values(), strict=True)
     )
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _cut(value: object) -> object:
+def cut(value: object) -> object:
+    """Shorten long text that is not markup."""
     if isinstance(value, str) and not isinstance(value, Html) and len(value) > _CELL_CHARACTERS:
         return f"{value[: _CELL_CHARACTERS - 1]}…"
     return value

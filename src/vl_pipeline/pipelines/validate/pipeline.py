@@ -8,7 +8,7 @@ from vl_pipeline.pipelines.validate.nodes import admit, validate
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
     given = ["screened_pool", "ledger", "ingest_accounts", "screening_evidence"]
-    parameters = ["params:pair_rules", "params:contract"]
+    parameters = ["params:expectations"]
     outputs = ["validation_summary", "validation_report"]
     return Pipeline(
         [

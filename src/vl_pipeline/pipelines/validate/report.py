@@ -9,51 +9,61 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vl_pipeline.data.measures import with_measures
 from vl_pipeline.data.pairs import PAIR_SCHEMA
-from vl_pipeline.pipelines.validate.contract import ContractResult, describe
-from vl_pipeline.pipelines.validate.expectations import with_measures
+from vl_pipeline.pipelines.validate.contract import ContractResult, Outcome, describe
+from vl_pipeline.pipelines.validate.heatmap import render_heatmap
 from vl_pipeline.pipelines.validate.histogram import render_histogram
+from vl_pipeline.pipelines.validate.matches import render_matches
 from vl_pipeline.pipelines.validate.page import Html, render_page, render_table, render_value
+from vl_pipeline.pipelines.validate.scripts import scripts_of
 
 _NUM_EXAMPLES = 5
 _NUM_REPEATED = 10
+_NUM_CAPTIONS_READ = 100_000
+_SEED = 0
 _BAR_PX = 110
 _DISTRIBUTIONS = {
     "caption_characters": "Caption length, characters",
+    "caption_words": "Caption length, words",
     "shorter_side_px": "Image's shorter side, px",
     "aspect": "Image's longer side over its shorter one",
+    "bytes_per_pixel": "Compressed bytes per pixel (little: flat or blurred)",
 }
 _STYLES = {"shard": "name", "key": "code", "image_hash": "code", "caption": ""}
 
 
 def render_report(
-    result: ContractResult, *, pool: pa.Table, ledger: pa.Table, num_listed: int
+    result: ContractResult,
+    *,
+    pool: pa.Table,
+    ledger: pa.Table,
+    num_listed: int,
+    evidence: pa.Table,
 ) -> str:
     """Render the report; a pool that lacks columns gets one too, for that is when it is read.
 
     Args:
         result: What became of the pool's contract.
         pool: The pairs that are left.
-        ledger: Everything turned away so far, by ingest and by the rules.
+        ledger: Everything turned away so far, by ingest and by screening.
         num_listed: Pairs that ingest listed.
+        evidence: A few pairs turned away beside what they resemble.
     """
     shown = _of_promised_type(pool)
+    accounts = _balance(num_listed, num_kept=pool.num_rows, num_rejected=ledger.num_rows)
     return render_page(
         "Validation of the pool",
-        [
-            _verdict(result),
-            Html("<h2>Accounts</h2>"),
-            _balance(num_listed, num_kept=pool.num_rows, num_rejected=ledger.num_rows),
-            _rejections(ledger, num_listed=num_listed),
-            Html("<h2>What the kept pairs look like</h2>"),
-            _distributions(with_measures(shown)),
-            Html("<h2>Most repeated captions, with their first pair</h2>"),
-            _most_repeated(shown, "caption"),
-            Html("<h2>Most repeated images, with their first pair</h2>"),
-            _most_repeated(shown, "image_hash"),
-            Html("<h2>Expectations</h2>"),
-            _expectations(result),
-        ],
+        _verdict(result),
+        {
+            "Turned away": Html(accounts + _rejections(ledger, num_listed=num_listed)),
+            "Expectations": _expectations(result),
+            "Duplicates and leaks": render_matches(evidence, ledger),
+            "Sizes and lengths": _distributions(with_measures(shown, _DISTRIBUTIONS)),
+            "Scripts": _scripts(shown),
+            "Repeated captions": _most_repeated(shown, "caption"),
+            "Repeated images": _most_repeated(shown, "image_hash"),
+        },
     )
 
 
@@ -70,21 +80,34 @@ def _of_promised_type(pool: pa.Table) -> pa.Table:
 
 
 def _verdict(result: ContractResult) -> Html:
-    failed = [outcome for outcome in result.expectations if not outcome["success"]]
-    num_all = len(result.expectations)
-    if not failed:
+    num_all, stopping = len(result.expectations), result.stopping
+    lesser = [outcome for outcome in result.failed if outcome not in stopping]
+    if not result.failed:
         return Html(
             "<header><h1>The pool keeps its contract</h1>"
             f'<p class="soft">All {num_all} expectations hold.</p></header>'
         )
-    reasons = "".join(f"<li>{render_value(describe(outcome))}</li>" for outcome in failed)
-    steps = dict.fromkeys(outcome["next_step"] for outcome in failed)
+    style, title, words = "warn", "The pool keeps its contract, with reservations", ""
+    if stopping:
+        style, title = "bad", "The pool breaks its contract"
+        words = f"{len(stopping)} of {num_all} expectations failed, so the run stops. "
+    if lesser:
+        words += f"{len(lesser)} of {num_all} failed that do not stop the run."
+    reasons = "".join(
+        f"<li>{_badge(o)} {render_value(describe(o))}</li>" for o in stopping + lesser
+    )
+    steps = dict.fromkeys(outcome["next_step"] for outcome in stopping + lesser)
     return Html(
-        '<header class="bad"><h1>The pool breaks its contract</h1>'
-        f'<p class="soft">{len(failed)} of {num_all} expectations failed, so the run stops.</p>'
-        f"<ul>{reasons}</ul>"
+        f'<header class="{style}"><h1>{title}</h1><p class="soft">{words}</p><ul>{reasons}</ul>'
         f"{''.join(f'<p>Next: {render_value(step)}.</p>' for step in steps)}</header>"
     )
+
+
+def _badge(outcome: Outcome) -> Html:
+    if outcome["success"]:
+        return Html('<b class="good">holds</b>')
+    style = "bad" if outcome["severity"] == "critical" else "warn"
+    return Html(f'<b class="{style}">fails</b>')
 
 
 def _balance(num_listed: int, *, num_kept: int, num_rejected: int) -> Html:
@@ -141,11 +164,48 @@ def _examples(ledger: pa.Table, stage: str, rule: str) -> Html:
 
 
 def _distributions(measured: pa.Table) -> Html:
-    figures = []
+    figures = [_sizes(measured)]
     for name, title in _DISTRIBUTIONS.items():
         values = _finite_numbers(measured, name)
         figures.append(render_histogram(values, title) if len(values) else _nothing_about(name))
     return Html(f'<div class="figures">{"".join(figures)}</div>')
+
+
+def _sizes(pool: pa.Table) -> Html:
+    if not {"width", "height"} <= set(pool.column_names):
+        return _nothing_about("width and height")
+    both = pool.select(["width", "height"]).drop_null()
+    if not both.num_rows:
+        return _nothing_about("width and height")
+    return render_heatmap(
+        both["width"].to_numpy(),
+        both["height"].to_numpy(),
+        title="Image size, px",
+        names=("width", "height"),
+    )
+
+
+def _scripts(pool: pa.Table) -> Html:
+    if "caption" not in pool.column_names or not pool.num_rows:
+        return _nothing_about("caption")
+    rows = np.arange(pool.num_rows)
+    note = "Every caption was read."
+    if pool.num_rows > _NUM_CAPTIONS_READ:
+        draw = np.random.default_rng(_SEED)
+        rows = np.sort(draw.choice(pool.num_rows, _NUM_CAPTIONS_READ, replace=False))
+        note = (
+            f"Sampled: {len(rows):,} of {pool.num_rows:,} captions were read (seed {_SEED}); "
+            f"shares carry about {50 / np.sqrt(len(rows)):.2f} % of standard error at most."
+        )
+    names, counts = np.unique(
+        scripts_of(pool["caption"].take(rows).drop_null()), return_counts=True
+    )
+    order = sorted(zip(counts.tolist(), names, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    table = render_table(
+        {"Script of most letters": "name", "Captions": "number", "Of those read": "bar"},
+        [(name, n, _bar(n, largest=order[0][0], whole=len(rows))) for n, name in order],
+    )
+    return Html(f'<p class="soft">{note}</p>{table}')
 
 
 def _finite_numbers(table: pa.Table, name: str) -> np.ndarray:
@@ -183,17 +243,38 @@ def _nothing_about(name: str) -> Html:
 
 
 def _expectations(result: ContractResult) -> Html:
-    passed, failed = Html('<b class="good">holds</b>'), Html('<b class="bad">fails</b>')
+    entries = [outcome for outcome in result.expectations if not outcome["is_promise"]]
+    promises = [outcome for outcome in result.expectations if outcome["is_promise"]]
+    num_failed = sum(not outcome["success"] for outcome in promises)
+    words = f"{num_failed} fail" if num_failed else "all hold"
+    is_open = " open" if num_failed else ""
+    return Html(
+        f'<p class="soft">Checked by Great Expectations over every pair that is left.</p>'
+        f"{_outcomes(entries)}<details{is_open}><summary>{len(promises)} promises of the stages "
+        f"before, {words}</summary>{_outcomes(promises)}</details>"
+    )
+
+
+def _outcomes(outcomes: list[Outcome]) -> Html:
     rows = (
         (
-            passed if outcome["success"] else failed,
-            outcome["table"],
-            outcome["column"] or "",
-            outcome["expected"],
+            _badge(outcome),
+            outcome["severity"],
+            outcome["on_breach"],
+            outcome["name"],
+            _expected(outcome),
             outcome["observed"] if outcome["error"] is None else f"error: {outcome['error']}",
-            outcome["expectation"].removeprefix("expect_"),
         )
-        for outcome in result.expectations
+        for outcome in outcomes
     )
-    headings = {"": "name", "About": "name", "Column": "name", "Expected": "", "Observed": ""}
-    return render_table(headings | {"Great Expectations": "code"}, rows)
+    headings = {"": "name", "Severity": "name", "On breach": "name", "Name": "code"}
+    return render_table(headings | {"Expected": "wide", "Observed": "wide"}, rows)
+
+
+def _expected(outcome: Outcome) -> Html:
+    kind = outcome["expectation"].removeprefix("expect_").replace("_", " ")
+    details = "; ".join(filter(None, [outcome["description"], kind]))
+    return Html(
+        f"{render_value(outcome['expected'])}"
+        f'<br><small class="soft">{render_value(details)}</small>'
+    )
