@@ -102,10 +102,12 @@ def test_damaged_result_of_a_unit_is_made_again(tmp_path, read):
 PROGRAM = """
 import sys
 from pathlib import Path
-from tests.fakes import LIMITS
+from vl_pipeline.data.pairs import PairLimits
 from vl_pipeline.data.shards import PoolShards, index_pool
 if __name__ == "__main__":
-    pool = PoolShards(folder=sys.argv[1], shards="{0..2}.tar", limits=LIMITS, num_workers=1)
+    names = ("max_pixels", "max_image_bytes", "max_json_bytes", "max_caption_bytes")
+    limits = PairLimits(**dict.fromkeys(names, 10**6))
+    pool = PoolShards(folder=sys.argv[1], shards="{0..2}.tar", limits=limits, num_workers=1)
     index = index_pool(pool, scratch=Path(sys.argv[2]), plain_forms=Path(sys.argv[3]))
     print(index.num_listed)
 """

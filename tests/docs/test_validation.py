@@ -7,10 +7,9 @@ import yaml
 
 from tests.fakes import pool_table
 from tests.projects import ROOT
-from vl_pipeline.data.expectations import COLUMNS_OF_TABLE, Expectation, drop_pairs
+from vl_pipeline.data.expectations import COLUMNS_OF_TABLE, Expectation, Expectations, drop_pairs
 from vl_pipeline.data.pair_expectations import PAIR_EXPECTATIONS
 from vl_pipeline.pipelines.validate.contract import check_contract
-from vl_pipeline.pipelines.validate.suite import KnownExpectations
 
 PAGE = (ROOT / "docs/validation.md").read_text()
 BASE = yaml.safe_load((ROOT / "conf/base/parameters_expectations.yml").read_text())
@@ -21,10 +20,10 @@ CAPTIONS = [
 
 
 @pytest.fixture(scope="module")
-def entries() -> KnownExpectations:
+def entries() -> Expectations:
     (block,) = re.findall(r"^```yaml my entries\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     mine = yaml.safe_load(block)["expectations"]
-    return KnownExpectations.model_validate(BASE["expectations"] | mine)
+    return Expectations.model_validate(BASE["expectations"] | mine)
 
 
 def test_the_entries_of_the_page_drop_what_they_say(entries):

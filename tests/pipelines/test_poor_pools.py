@@ -48,7 +48,7 @@ def test_pool_without_pairs_is_not_admitted_and_leaves_its_report(
         run(project, "cit", params=parameters)
 
     message = str(error.value)
-    assert "accounts.kept: expected at least 1 pairs; found 0" in message
+    assert "enough_pairs: accounts.kept: expected kept >= 1; found 0" in message
     assert culprit in message
     assert "name more shards (pool.shards)" in message
     ledger = pq.read_table(project / "data/03_primary/ledger.parquet")

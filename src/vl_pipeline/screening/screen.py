@@ -63,7 +63,8 @@ def screen_pool(
         PoolError: If the accounts do not add up.
     """
     task_images = TaskImages(tasks)
-    evaluation = task_images.describe() if screening.leaks.is_on else EvaluationImages.none()
+    is_gated = screening.leaks.is_on and pairs.num_rows > 0
+    evaluation = task_images.describe() if is_gated else EvaluationImages.none()
     encoder = None
     if screening.encoder is not None:
         encoder = PoolEncoder(Pictures(pairs), screening.encoder, folder=folder, cache=cache)

@@ -250,8 +250,8 @@ def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) 
     if site.num_pairs < site.batch_size:
         raise CurationError(
             f"the pool has {site.num_pairs} pairs, fewer than one batch of {site.batch_size}; "
-            f"lower training.batch_size (conf/base/parameters_training.yml), loosen expectations or "
-            f"name more shards in pool.shards (conf/base/parameters_pool.yml)"
+            f"lower training.batch_size (conf/base/parameters_training.yml), loosen "
+            f"expectations, or name more shards in pool.shards (conf/base/parameters_pool.yml)"
         )
     if num_kept < site.batch_size:
         raise CurationError(

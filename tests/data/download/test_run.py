@@ -50,7 +50,7 @@ def parameters(folder: Path, python: Path, paths: list[str], server: ImageServer
     listed = pa.table({"url": urls, "caption": [f"at {path}" for path in paths]})
     pq.write_table(listed, folder / "urls.parquet")
     base = yaml.safe_load((ROOT / "conf/base/parameters_download.yml").read_text())["download"]
-    less_patient = {"timeout_seconds": 1, "max_seconds": 2, "max_bytes": 1_000_000}
+    less_patient = {"timeout_seconds": 3, "max_seconds": 6, "max_bytes": 1_000_000}
     return TypeAdapter(Download).validate_python(
         base
         | {

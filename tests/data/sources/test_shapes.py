@@ -280,7 +280,7 @@ MEMBERS = {
     ),
     "txt.gz bomb": (
         [("0.jpg", PICTURES[0]), ("0.txt.gz", gzip.compress(b"a" * 2**24))],
-        "undecodable_caption",
+        "caption_too_many_bytes",
     ),
     "txt.gz of noise": ([("0.jpg", PICTURES[0]), ("0.txt.gz", b"a cat")], "undecodable_caption"),
 }

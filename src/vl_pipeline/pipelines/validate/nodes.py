@@ -4,12 +4,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from vl_pipeline.data.expectations import Expectations
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pool import digest_of_pool
 from vl_pipeline.errors import PoolError
 from vl_pipeline.pipelines.validate.contract import check_contract
 from vl_pipeline.pipelines.validate.report import render_report
-from vl_pipeline.pipelines.validate.suite import KnownExpectations
 
 
 def validate(
@@ -17,7 +17,7 @@ def validate(
     ledger: pa.Table,
     accounts: dict[str, Any],
     evidence: pa.Table,
-    expectations: KnownExpectations,
+    expectations: Expectations,
 ) -> tuple[dict[str, Any], str]:
     """Give a summary, and the report on the contract."""
     listed = accounts["num_listed"]

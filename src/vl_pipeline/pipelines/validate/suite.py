@@ -1,13 +1,11 @@
 """Entries of `expectations` as Great Expectations' own, and what the stages before promise.
 
-An unknown name or setting is found here, when the parameters are checked and nothing has run yet.
+An unknown name or setting is found here; a hook asks before anything runs.
 """
 
 import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
-
-from pydantic import model_validator
 
 from vl_pipeline.data.digest import DIGEST_BYTES
 from vl_pipeline.data.expectations import FILE, Expectation, Expectations
@@ -29,22 +27,20 @@ _SET_HERE = {"batch_id", "catch_exceptions", "description", "id", "meta", "notes
              "rendered_content", "result_format", "severity", "windows"}  # fmt: skip
 
 
-class KnownExpectations(Expectations):
-    """Entries of which Great Expectations knows every name and setting."""
+def require_known(expectations: Expectations) -> None:
+    """Check entries against Great Expectations, before anything runs.
 
-    @model_validator(mode="after")
-    def _require_known_names_and_settings(self) -> "KnownExpectations":
-        ours = promises()
-        for name, entry in self.items():
-            try:
-                if name in ours:
-                    raise ParameterError(
-                        "is the name of a promise of the stages before; take another"
-                    )
-                build(entry)
-            except ParameterError as error:
-                raise ParameterError(f"expectations.{name}: {error} ({FILE})") from error
-        return self
+    Raises:
+        ParameterError: If it does not know the name or a setting of an entry.
+    """
+    ours = promises()
+    for name, entry in expectations.items():
+        try:
+            if name in ours:
+                raise ParameterError("is the name of a promise of the stages before; take another")
+            build(entry)
+        except ParameterError as error:
+            raise ParameterError(f"expectations.{name}: {error} ({FILE})") from error
 
 
 def build(entry: Expectation) -> "GreatExpectation":
