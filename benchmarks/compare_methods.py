@@ -2,7 +2,7 @@
 
     python benchmarks/compare_methods.py --pool FOLDER --tasks FOLDER --task NAME [--task NAME]
         [--method cit ...] [--seed 0 1 2] [--steps 300] [--set cit.curation.threshold=0.8]
-        [--truth FILE [--known pairs | captions]] --out RESULTS.json
+        [--known pairs | captions --truth FILE] --out RESULTS.json
 
 Each cell is a run of the project's own pipeline and an MLflow run; cells that are in the result
 file already are not run again, so an interrupted comparison goes on where it stopped. The stages
@@ -93,7 +93,7 @@ def run_cell(
         },
         "training": {"seed": seed, "num_steps": arguments.steps},
         "random": {"curation": {"seed": seed}},
-        "report": {"truth": str(arguments.truth) if arguments.truth else None},
+        "report": {"truth": None},
     }
     for assignment in arguments.set:
         key, _, value = assignment.partition("=")

@@ -245,4 +245,4 @@ def _decompressed(stored: bytes, max_bytes: int) -> bytes:
 
 
 def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)

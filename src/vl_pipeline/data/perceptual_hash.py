@@ -23,6 +23,7 @@ NO_HASH = bytes(NUM_HASH_BYTES)
 _SIDE = 64
 _FREQUENCIES = 16
 _CELLS = 4
+_MIDDLE = (_FREQUENCIES**2 // 2 - 1, _FREQUENCIES**2 // 2)  # the median lies between
 _MIN_CONTRAST = 2.0  # grey levels of 255, standard deviation; below it the bits are rounding noise
 _NOISE = 8.0  # grey levels; differences of flat pictures are measured against this
 
@@ -38,16 +39,17 @@ def shrink(pixels: UInt8[np.ndarray, "height width 3"]) -> Shrunk:
 def perceptual_hash(shrunk: Shrunk) -> bytes:
     """Hash to 256 bits, low frequencies first; the number of bits that differ is the distance."""
     values = np.asarray(Image.fromarray(shrunk).convert("L"), dtype=np.float32)
-    if values.std() < _MIN_CONTRAST:
+    flat = values.ravel()
+    if flat @ flat / flat.size - flat.mean() ** 2 < _MIN_CONTRAST**2:
         return NO_HASH
     frequencies = (_COSINES @ values @ _COSINES.T).ravel()[_COARSE_FIRST]
-    return np.packbits(frequencies > np.median(frequencies)).tobytes()
+    middle = np.partition(frequencies, _MIDDLE)[list(_MIDDLE)].mean()
+    return np.packbits(frequencies > middle).tobytes()
 
 
 def colour_grid(shrunk: Shrunk) -> bytes:
     """Mean colours of 4 x 4 cells, row by row, red, green and blue."""
-    cells = shrunk.reshape(_CELLS, _SIDE // _CELLS, _CELLS, _SIDE // _CELLS, 3).mean(axis=(1, 3))
-    return cells.round().astype(np.uint8).tobytes()
+    return Image.fromarray(shrunk).resize((_CELLS, _CELLS), Image.Resampling.BOX).tobytes()
 
 
 def colour_difference(
