@@ -13,11 +13,15 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from vl_pipeline.datasets.files import dataset_named
+from vl_pipeline.errors import ParameterError
 
 logger = logging.getLogger(__name__)
 
 REPORTS = ("summary", "truth_report")
 """Data sets of a method that no node makes: a session that evaluates ends with them."""
+
+
+_TRUTH = ("key", "caption", "relevant", "caption_matches_image")
 
 
 class SummaryHooks:
@@ -28,9 +32,15 @@ class SummaryHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remember where the truth about the pool lies, if it is known."""
+        """Remember where the truth about the pool lies, if it is known.
+
+        Raises:
+            ParameterError: If a file lies there that is no truth about pairs.
+        """
         truth = context.config_loader["parameters"]["report"]["truth"]
         self._truth = Path(truth) if truth else None
+        if self._truth is not None and self._truth.exists():
+            _require_truth(self._truth)
 
     @hook_impl(tryfirst=True)  # before tracking, which logs what is written here
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -79,7 +89,7 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
         `wanted_fraction`; nothing where the truth is about
         another pool, or there is nothing to count.
     """
-    known = pq.read_table(truth, columns=["key", "caption", "relevant", "caption_matches_image"])
+    known = pq.read_table(truth, columns=list(_TRUTH))
     places = pc.index_in(pool["key"], value_set=known["key"].combine_chunks())
     if places.null_count:
         return {}
@@ -96,6 +106,21 @@ def truth_about(pool: pa.Table, pairs: pa.Table, truth: Path) -> dict[str, float
         "recall": float(kept[wanted].mean()),
         "wanted_fraction": float(wanted.mean()),
     }
+
+
+def _require_truth(file: Path) -> None:
+    try:
+        missing = sorted({*_TRUTH} - {*pq.read_schema(file).names})
+    except (OSError, pa.ArrowException) as error:
+        raise ParameterError(
+            f"report.truth is {file}, which cannot be read as Parquet ({error}); correct it, or "
+            f"set it to null (conf/base/parameters_report.yml)"
+        ) from error
+    if missing:
+        raise ParameterError(
+            f"report.truth is {file}, which has no column {', '.join(missing)}; correct it, or set "
+            f"it to null (conf/base/parameters_report.yml)"
+        )
 
 
 def _shown(path: Path) -> Path:
