@@ -10,5 +10,5 @@ class WatchedByDvc:
 InputFolder = Annotated[str, WatchedByDvc()]
 """A folder, relative to the project's root or absolute; its content is hashed by DVC."""
 
-OptionalInputFile = Annotated[str | None, WatchedByDvc()]
-"""A file, named as a folder is, or None; `make dvc` anew when one takes the other's place."""
+OptionalInput = Annotated[str | None, WatchedByDvc()]
+"""A file or folder, named as above, or None; `make dvc` anew when one takes the other's place."""

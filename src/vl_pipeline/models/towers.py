@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from torch import Tensor, nn
 
+from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.text_encoders import (
@@ -49,8 +50,8 @@ class DualEncoderConfig:
 
     name: Annotated[str, MinLen(1)]
     pretrained: str | None
-    image_weights: str | None = None
-    text_encoder: str | None = None
+    image_weights: OptionalInput = None
+    text_encoder: OptionalInput = None
     temperature: Annotated[float, Gt(0)]
     min_temperature: Annotated[float, Gt(0)]
 

@@ -6,7 +6,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
-from vl_pipeline.data.paths import OptionalInputFile
+from vl_pipeline.data.paths import OptionalInput
 
 Bits = Annotated[int, Ge(0), Le(256)]
 Similarity = Annotated[float, Gt(0), Le(1)]
@@ -85,7 +85,7 @@ class Screening:
         num_examples: Pairs of each rule that are kept as evidence.
     """
 
-    block_list: OptionalInputFile
+    block_list: OptionalInput
     leaks: LeakGate
     duplicates: Duplicates
     encoder: ImageEncoder | None
