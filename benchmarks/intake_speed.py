@@ -44,7 +44,7 @@ import pyarrow.compute as pc
 import yaml
 
 from vl_pipeline.data.expectations import Expectations, drop_pairs
-from vl_pipeline.data.pairs import PAIR_SCHEMA
+from vl_pipeline.data.pairs import PAIR_SCHEMA, PairLimits
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.pipelines.validate.contract import check_contract
 from vl_pipeline.pipelines.validate.report import render_report
@@ -191,7 +191,11 @@ def measure_images(pool: Path) -> dict:
 
     entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
     start = cpu_seconds()
-    parts = [index_shard(path, path.name, 89_000_000) for path in sorted(pool.glob("*.tar"))]
+    limits = yaml.safe_load(EXPECTATIONS.with_name("parameters_pool.yml").read_text())["pool"][
+        "limits"
+    ]
+    paths = sorted(pool.glob("*.tar"))
+    parts = [index_shard(path, path.name, PairLimits(**limits)) for path in paths]
     pairs = pa.concat_tables(part.pairs for part in parts)
     indexed = cpu_seconds()
     kept, rejected = drop_pairs(pairs, entries)
