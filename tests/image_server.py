@@ -32,22 +32,29 @@ class ImageServer:
 @contextmanager
 def serve_images() -> Iterator[ImageServer]:
     """Serve until the block ends."""
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    http.daemon_threads = True
-    http.images = ImageServer(http.server_port)  # type: ignore[attr-defined]
+    http = _Server()
     thread = threading.Thread(target=http.serve_forever)
     thread.start()
     try:
-        yield http.images  # type: ignore[attr-defined]
+        yield http.images
     finally:
         http.shutdown()
         http.server_close()
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.images = ImageServer(self.server_port)
+
+
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        images: ImageServer = self.server.images  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        images = self.server.images
         images.requests[self.path] += 1
         images.user_agents.add(self.headers["User-Agent"])
         time.sleep(images.delay_seconds)
