@@ -55,6 +55,7 @@ def training(*, learning_rate: float = 1e-2, warmup_steps: int = 2, **settings) 
         "views": VIEWS,
         "log_every": 1,
         "checkpoint_every": 1,
+        "validate_every": 2,
         "num_threads": 2,
         "seed": 0,
     }
@@ -105,7 +106,13 @@ class World:
         )
 
     def run(
-        self, folder, settings: Training | None = None, *, schedule="during training", **parts
+        self,
+        folder,
+        settings: Training | None = None,
+        *,
+        schedule="during training",
+        validate=None,
+        **parts,
     ) -> tuple[Trainer, Progress, list[Round]]:
         trainer = self.trainer(settings or training(), **parts)
         rounds: list[Round] = []
@@ -114,6 +121,7 @@ class World:
             self.site(trainer.model),
             CheckpointFolder(folder, {"run": "this"}),
             on_round=rounds.append,
+            validate=validate,
         )
         return trainer, progress, rounds
 
@@ -122,6 +130,10 @@ class World:
 def world(tmp_path, fake_vit) -> World:
     pool = write_pool_shard(tmp_path / "0.tar", [f"caption {n}" for n in range(NUM_PAIRS)])
     return World(images=PoolImages(pool, tmp_path), pool=pool, model=fake_vit)
+
+
+def weight_sum(model) -> dict[str, float]:
+    return {"weights": sum(p.double().sum().item() for p in model.parameters())}
 
 
 def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -241,15 +253,19 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
         world.site(whole.model),
         CopiedAside(CheckpointFolder(tmp_path / "whole", {"run": "this"}), tmp_path),
         on_round=lambda _: None,
+        validate=weight_sum,
     )
 
     for step in range(1, 6):
         torch.manual_seed(12345)  # another process has another random state
-        resumed, progress, rounds = world.run(tmp_path / str(step), schedule=schedule)
+        resumed, progress, rounds = world.run(
+            tmp_path / str(step), schedule=schedule, validate=weight_sum
+        )
 
         assert same(weights_of(whole), weights_of(resumed)), f"interrupted after step {step}"
         assert expected.history == progress.history
         assert expected.rounds == progress.rounds
+        assert expected.validation == progress.validation
         assert all(round_.state.index > 0 for round_ in rounds)
 
 
@@ -279,6 +295,38 @@ def test_run_cut_between_checkpoints_goes_on_from_the_last_one(world, tmp_path):
     assert same(weights_of(whole), weights_of(resumed))
     assert expected.rounds == progress.rounds
     assert [round_.state.index for round_ in rounds] == [1, 2]  # round 1 is decided again, alike
+
+
+def test_validating_is_recorded_every_so_many_steps_and_after_the_last(world, tmp_path):
+    asked = []
+
+    def validate(model):
+        model.eval()
+        asked.append(weight_sum(model))
+        return asked[-1]
+
+    trainer, progress, _ = world.run(
+        tmp_path, training(num_steps=5, validate_every=2), validate=validate
+    )
+
+    places = [(r["step"], r["pairs_seen"]) for r in progress.validation]
+    assert places == [(2, 2 * BATCH_SIZE), (4, 4 * BATCH_SIZE), (5, 5 * BATCH_SIZE)]
+    assert [r["weights"] for r in progress.validation] == [a["weights"] for a in asked]
+    assert progress.validation[-1]["weights"] == weight_sum(trainer.model)["weights"]
+
+
+def test_validating_changes_nothing_about_what_is_trained(world, tmp_path, resnet):
+    world.model = resnet  # whose batch norms would remember evaluation mode
+
+    def validate(model):
+        model.eval()
+        return {}
+
+    settings = training(num_steps=4, validate_every=1)
+    with_it, *_ = world.run(tmp_path / "with", settings, validate=validate)
+    without, *_ = world.run(tmp_path / "without", settings)
+
+    assert same(weights_of(with_it), weights_of(without))
 
 
 def test_finished_run_is_not_trained_again(world, tmp_path):

@@ -74,6 +74,11 @@ def read_class_names(folder: Path) -> list[str]:
     return _read_lines(folder / "classnames.txt")
 
 
+def has_split(folder: Path, split: str) -> bool:
+    """Say whether a task has shards for a split."""
+    return any((folder / split).glob("*.tar"))
+
+
 def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask:
     """Read one split of a task, images and all.
 

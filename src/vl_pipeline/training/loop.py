@@ -44,6 +44,8 @@ class Training:
         views: How training views are drawn.
         log_every: Steps between records of the history.
         checkpoint_every: Steps between checkpoints.
+        validate_every: Steps between validations; 0 validates never. The last step is validated
+            too. Validating changes nothing about what is trained.
         num_threads: Threads that load images ahead.
         seed: Of new weights, orders and views.
     """
@@ -55,6 +57,7 @@ class Training:
     views: TrainingViews
     log_every: Annotated[int, Gt(0)]
     checkpoint_every: Annotated[int, Gt(0)]
+    validate_every: Annotated[int, Ge(0)]
     num_threads: Annotated[int, Ge(1)]
     seed: Annotated[int, Ge(0)]
 
@@ -69,6 +72,9 @@ class Batch:
 
 
 RoundListener = Callable[[Round], None]
+
+Validate = Callable[[DualEncoder], dict[str, float]]
+"""Measures a model on held-out data, by name; may leave it in evaluation mode."""
 
 
 class Trainer:
@@ -101,6 +107,7 @@ class Trainer:
         checkpoints: CheckpointFolder,
         *,
         on_round: RoundListener,
+        validate: Validate | None = None,
     ) -> Progress:
         """Train from the last checkpoint, or the beginning, to `num_steps`.
 
@@ -110,6 +117,7 @@ class Trainer:
             checkpoints: Where checkpoints are found and saved.
             on_round: Called with each new decision; again, after an interruption, with those
                 made since the last checkpoint.
+            validate: Asked every `validate_every` steps; its answers are recorded, and that is all.
 
         Raises:
             TrainingError: If the loss is not finite; the last checkpoint is kept.
@@ -129,7 +137,7 @@ class Trainer:
         )
         rounds = schedule.rounds(site, resume=progress.round)
         while progress.step < self._training.num_steps:
-            self._train_round(next(rounds), progress, checkpoints, on_round, bar)
+            self._train_round(next(rounds), progress, checkpoints, on_round, validate, bar)
         bar.close()
         return progress
 
@@ -139,6 +147,7 @@ class Trainer:
         progress: Progress,
         checkpoints: CheckpointFolder,
         on_round: RoundListener,
+        validate: Validate | None,
         bar: "tqdm[Any]",
     ) -> None:
         resumed = progress.round is not None and round_.state.index == progress.round.index
@@ -157,6 +166,7 @@ class Trainer:
             progress.times_seen[batch.rows] += 1
             bar.update(len(batch.rows))
             self._record(progress, report, len(batch.rows))
+            self._validate(progress, validate, len(batch.rows))
             if progress.step % self._training.checkpoint_every == 0 or self._is_last(progress):
                 checkpoints.save(self.modules, self.optimizer, progress)
 
@@ -248,6 +258,17 @@ class Trainer:
         if progress.step % self._training.log_every == 0 or self._is_last(progress):
             progress.history.append(
                 {"step": progress.step, "pairs_seen": progress.step * batch_size, **report}
+            )
+
+    def _validate(self, progress: Progress, validate: Validate | None, batch_size: int) -> None:
+        every = self._training.validate_every
+        if validate is None or not every:
+            return
+        if progress.step % every == 0 or self._is_last(progress):
+            measured = validate(self.model)
+            self.model.train()
+            progress.validation.append(
+                {"step": progress.step, "pairs_seen": progress.step * batch_size, **measured}
             )
 
     def _is_last(self, progress: Progress) -> bool:

@@ -31,7 +31,7 @@ from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.loop import Trainer, Training
+from vl_pipeline.training.loop import Trainer, Training, Validate
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,12 @@ class Trained:
 
 
 def train_recipe(
-    data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    scratch: Path,
+    validate: Validate | None = None,
 ) -> Trained:
     """Train a recipe from its start, or from where an interrupted run of it left off.
 
@@ -115,6 +120,7 @@ def train_recipe(
         device: Where.
         scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
             configuration left there is touched.
+        validate: Measures the model every `training.validate_every` steps.
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
@@ -134,6 +140,7 @@ def train_recipe(
         _site(model, data, recipe, device),
         CheckpointFolder(own / "checkpoints", fingerprint),
         on_round=lambda round_: _write_round(own, data, round_),
+        validate=validate,
     )
     chosen = _read_rounds(own, progress) if progress.rounds else data.curated
     pairs = _trained_on(chosen, data.pool, progress)
