@@ -1,5 +1,6 @@
 """What happens around a run: guards and locks before it, a summary and tracking after it."""
 
+from vl_pipeline.hooks.cells import KnownCells
 from vl_pipeline.hooks.expectations import KnownExpectations
 from vl_pipeline.hooks.guard import DvcGuard
 from vl_pipeline.hooks.interruption import InterruptionHooks
@@ -10,6 +11,7 @@ from vl_pipeline.hooks.tracking import MlflowHooks
 HOOKS = (
     DvcGuard(),
     KnownExpectations(),
+    KnownCells(),
     RunLocks(),
     InterruptionHooks(),
     MlflowHooks(),

@@ -50,6 +50,7 @@ class Progress:
         history: One record per logged step.
         rounds: One record per round.
         validation: One record per validation during training.
+        seconds: Wall time of curating and training so far, without validations.
         times_seen: How often each pair of the pool was trained on; empty before the first step.
     """
 
@@ -59,6 +60,7 @@ class Progress:
     history: list[dict[str, float]]
     rounds: list[dict[str, float | str]]
     validation: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
     times_seen: Int32[np.ndarray, " pairs"] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -126,6 +128,7 @@ class CheckpointFolder:
             history=state["history"],
             rounds=state["rounds"],
             validation=state["validation"],
+            seconds=state["seconds"],
             times_seen=times_seen,
         )
         # everything is read by now: a damaged checkpoint has changed nothing
@@ -146,6 +149,7 @@ class CheckpointFolder:
             "history": progress.history,
             "rounds": progress.rounds,
             "validation": progress.validation,
+            "seconds": progress.seconds,
         }
 
     def _found(self) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ class Trainer:
         self._tokens = tokens
         self._training = training
         self._device = device
+        self._counted_until = 0.0
 
     def run(
         self,
@@ -135,6 +137,7 @@ class Trainer:
             unit="pair",
             disable=None,
         )
+        self._counted_until = time.monotonic()
         rounds = schedule.rounds(site, resume=progress.round)
         while progress.step < self._training.num_steps:
             self._train_round(next(rounds), progress, checkpoints, on_round, validate, bar)
@@ -166,6 +169,7 @@ class Trainer:
             progress.times_seen[batch.rows] += 1
             bar.update(len(batch.rows))
             self._record(progress, report, len(batch.rows))
+            self._count_seconds(progress)
             self._validate(progress, validate, len(batch.rows))
             if progress.step % self._training.checkpoint_every == 0 or self._is_last(progress):
                 checkpoints.save(self.modules, self.optimizer, progress)
@@ -267,9 +271,14 @@ class Trainer:
         if progress.step % every == 0 or self._is_last(progress):
             measured = validate(self.model)
             self.model.train()
-            progress.validation.append(
-                {"step": progress.step, "pairs_seen": progress.step * batch_size, **measured}
-            )
+            place = {"step": progress.step, "pairs_seen": progress.step * batch_size}
+            progress.validation.append({**place, "seconds": progress.seconds, **measured})
+            self._counted_until = time.monotonic()
+
+    def _count_seconds(self, progress: Progress) -> None:
+        now = time.monotonic()
+        progress.seconds += now - self._counted_until
+        self._counted_until = now
 
     def _is_last(self, progress: Progress) -> bool:
         return progress.step == self._training.num_steps

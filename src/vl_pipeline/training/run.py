@@ -95,6 +95,7 @@ class Trained:
         pairs: Manifest of the pairs trained on, by round, with how often each was seen in all.
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
+        scratch: Where its checkpoints and rounds lie; of no use once all of this is saved.
     """
 
     model: DualEncoder
@@ -102,6 +103,7 @@ class Trained:
     pairs: pa.Table
     last_hits: np.ndarray | None
     lineage: dict[str, Any]
+    scratch: Path
 
 
 def train_recipe(
@@ -156,6 +158,7 @@ def train_recipe(
         if progress.rounds
         else None,
         lineage=lineage,
+        scratch=own,
     )
 
 
