@@ -379,9 +379,16 @@ class HeadOverTwoViews(torch.nn.Module):
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4, 6])
-@pytest.mark.parametrize("direction", ["symmetric", "image_to_text"])
-def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, direction):
-    objective = objective_of(direction)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        objective_of("symmetric"),
+        objective_of("image_to_text", uniformity_weight=0.5, covariance_weight=0.1),
+        objective_of("siglip"),
+    ],
+    ids=["symmetric", "diverse", "siglip"],
+)
+def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, objective):
     whole, report = gradients_of(world, 1, objective=objective)
     in_parts, report_in_parts = gradients_of(world, accumulate, objective=objective)
 
