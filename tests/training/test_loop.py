@@ -222,6 +222,15 @@ def test_temperature_is_clamped_after_each_step(world, tmp_path):
     assert pytest.approx(progress.history[0]["temperature"]) == 0.01
 
 
+def test_a_fixed_temperature_stays_where_it_was(world, tmp_path):
+    world.model.log_temperature.requires_grad_(False)
+
+    trainer, progress, _ = world.run(tmp_path / "run", training(num_steps=3))
+
+    assert {0.07} == {round(record["temperature"], 6) for record in progress.history}
+    assert torch.equal(world.model.log_temperature, trainer.model.log_temperature)
+
+
 def test_first_step_of_a_warmup_changes_nothing(world, tmp_path):
     before = copy.deepcopy(world.model.state_dict())
 

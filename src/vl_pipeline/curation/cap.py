@@ -20,9 +20,9 @@ def cap_per_text(
     """Settle how far each text's draws go, from what `curator` keeps of a sample.
 
     On the whole pool the cap is exact. On a part of it, a text's share of the sample stands for its
-    share of the pool: with n of the sample's kept pairs the text is taken to have n * pool / sample,
+    share of the pool: a text with n of the sample's kept pairs is taken to have n * pool / sample,
     and each is kept with the chance that makes `max_per_text` of them. A text that the sample does
-    not hold is not capped. Each round of training draws anew, so that no pair is left out for good.
+    not hold is not capped. Each round of training draws anew, so no pair is left out for good.
 
     Args:
         curator: Calibrated; names a nearest target text for each pair it keeps.

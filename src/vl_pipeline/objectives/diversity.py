@@ -51,8 +51,8 @@ def covariance(vectors: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Squared covariances of different coordinates, summed, per coordinate.
 
     A coordinate of a unit vector has a mean square of 1 / d; coordinates are taken times sqrt(d),
-    so that the measure does not shrink with d. It keeps coordinates from saying the same; embeddings
-    that crowd around one point it does not drive apart, since nothing varies there.
+    so that the measure does not shrink with d. It keeps coordinates from saying the same; it does
+    not drive embeddings apart that crowd around one point, since nothing varies there.
 
     Args:
         vectors: Unit length; two rows at least.

@@ -234,9 +234,7 @@ def _cut_to_budget(selection: Selection, budget: int) -> Selection:
     )
 
 
-def _in_round(
-    look: Callable[[Rows], Candidates], index: int
-) -> Callable[[Rows], Candidates]:
+def _in_round(look: Callable[[Rows], Candidates], index: int) -> Callable[[Rows], Candidates]:
     return lambda rows: dataclasses.replace(look(rows), round_index=index)
 
 
