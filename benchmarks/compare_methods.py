@@ -126,7 +126,7 @@ def settings_of(arguments: argparse.Namespace) -> str:
 
 def narrow(curated: Path, task: str, truth: Path, known: str) -> None:
     """Leave in a manifest what the truth says is right for the task; in place."""
-    right = right_uids(POOL, truth, task, known)
+    right = right_uids(pq.read_table(POOL), truth, task, known)
     manifest = pq.read_table(curated)
     write_table(
         curated, manifest.filter(pc.is_in(manifest["uid"], value_set=pa.array(sorted(right))))

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def right_uids(pool_file: Path, truth: Path, task: str, known: str) -> set[str]:
+def right_uids(pool: pa.Table, truth: Path, task: str, known: str) -> set[str]:
     """Give the uids of pairs that are right for `task`.
 
     Args:
-        pool_file: The pool's table.
+        pool: One row per pair.
         truth: Table with `key`, `labels` (the tasks a picture belongs to), `original_caption` and
             `caption_matches_image`.
         task: Name of the task.
@@ -17,13 +18,13 @@ def right_uids(pool_file: Path, truth: Path, task: str, known: str) -> set[str]:
             whose caption alone says so, whatever the image shows.
     """
     rows = {row["key"]: row for row in pq.read_table(truth).to_pylist()}
-    pool = pq.read_table(pool_file, columns=["uid", "key", "caption"]).to_pylist()
+    pairs = pool.select(["uid", "key", "caption"]).to_pylist()
     relevant = {key for key, row in rows.items() if task in (row["labels"] or "")}
     matching = {
-        p["uid"] for p in pool if p["key"] in relevant and rows[p["key"]]["caption_matches_image"]
+        p["uid"] for p in pairs if p["key"] in relevant and rows[p["key"]]["caption_matches_image"]
     }
     if known == "pairs":
         return matching
-    captions = {p["caption"] for p in pool if p["uid"] in matching}
+    captions = {p["caption"] for p in pairs if p["uid"] in matching}
     captions |= {rows[key]["original_caption"] for key in relevant}
-    return {p["uid"] for p in pool if p["caption"] in captions}
+    return {p["uid"] for p in pairs if p["caption"] in captions}

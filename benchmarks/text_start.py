@@ -62,7 +62,7 @@ def main() -> None:
             shares = [
                 f"{100 * share:.1f}"
                 for known in ("pairs", "captions")
-                for share in against(pool, kept, right_uids(POOL, arguments.truth, task, known))
+                for share in against(pool, kept, right_uids(pool, arguments.truth, task, known))
             ]
             print(f"| {task} | {name} | {kept.sum():,} | {' | '.join(shares)} | {seconds:.0f} |")
 

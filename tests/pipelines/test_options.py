@@ -1,4 +1,4 @@
-"""A run of `cit` with every option at once, and MiniLM for its text tower where that is installed."""
+"""A run of `cit` with every option at once, and one with MiniLM for its text tower."""
 
 import json
 from pathlib import Path
