@@ -37,6 +37,11 @@ POOL = PROJECT / "data/03_primary/pool.parquet"
 def main() -> None:
     arguments = parse_arguments()
     prepare_pool(arguments)
+    with TemporaryDirectory() as cache:  # SimCSE knows no task and is trained once
+        print_table(arguments, Path(cache))
+
+
+def print_table(arguments: argparse.Namespace, cache: Path) -> None:
     pool = pq.read_table(POOL)
     values = parameters_of("model")
     model, simcse = DualEncoderConfig(**values["model"]), SimCse(**values["text_start"])
@@ -57,7 +62,7 @@ def main() -> None:
         tasks = Tasks(folder=str(arguments.tasks), curate_for=(task,), evaluate_on=(task,))
         for name, (config, start) in starts.items():
             began = time.monotonic()
-            kept = kept_by(rule, pool, tasks, config, start)
+            kept = kept_by(rule, pool, tasks, config, start, cache)
             seconds = time.monotonic() - began
             shares = [
                 f"{100 * share:.1f}"
@@ -94,26 +99,25 @@ def prepare_pool(arguments: argparse.Namespace) -> None:
     }
     for stage in ("ingest", "screen", "validate"):
         with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
-            session.run(pipeline_names=[stage])
+            session.run(pipeline_names=[stage])  # pyright: ignore[reportCallIssue]
 
 
 def parameters_of(name: str) -> dict:
     return yaml.safe_load((PROJECT / f"conf/base/parameters_{name}.yml").read_text())
 
 
-def kept_by(rule, pool, tasks, config, simcse) -> np.ndarray:  # noqa: ANN001
+def kept_by(rule, pool, tasks, config, simcse, cache: Path) -> np.ndarray:  # noqa: ANN001
     """Say of each pair whether the rule keeps it under one start of the text tower."""
-    with TemporaryDirectory() as cache:
-        start = embed_captions(
-            pool["caption"].to_pylist(),
-            read_target_texts(tasks),
-            target_templates=tasks.target_templates,
-            config=config,
-            simcse=simcse,
-            tokenizer=build_tokenizer(config),
-            device=choose_device(),
-            cache=Path(cache),
-        )
+    start = embed_captions(
+        pool["caption"].to_pylist(),
+        read_target_texts(tasks),
+        target_templates=tasks.target_templates,
+        config=config,
+        simcse=simcse,
+        tokenizer=build_tokenizer(config),
+        device=choose_device(),
+        cache=cache,
+    )
     return curate_offline(rule, pool, start.embeddings).keep
 
 
