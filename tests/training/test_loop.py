@@ -239,6 +239,15 @@ def test_temperature_is_clamped_after_each_step(world, tmp_path):
     assert pytest.approx(progress.history[0]["temperature"]) == 0.01
 
 
+def test_a_fixed_temperature_stays_where_it_was(world, tmp_path):
+    world.model.log_temperature.requires_grad_(False)
+
+    trainer, progress, _ = world.run(tmp_path / "run", training(num_steps=3))
+
+    assert {0.07} == {round(record["temperature"], 6) for record in progress.history}
+    assert torch.equal(world.model.log_temperature, trainer.model.log_temperature)
+
+
 def test_first_step_of_a_warmup_changes_nothing(world, tmp_path):
     before = copy.deepcopy(world.model.state_dict())
 
@@ -446,9 +455,16 @@ class HeadOverTwoViews(torch.nn.Module):
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4, 6])
-@pytest.mark.parametrize("direction", ["symmetric", "image_to_text"])
-def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, direction):
-    objective = objective_of(direction)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        objective_of("symmetric"),
+        objective_of("image_to_text", uniformity_weight=0.5, covariance_weight=0.1),
+        objective_of("siglip"),
+    ],
+    ids=["symmetric", "diverse", "siglip"],
+)
+def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, objective):
     whole, report = gradients_of(world, 1, objective=objective)
     in_parts, report_in_parts = gradients_of(world, accumulate, objective=objective)
 

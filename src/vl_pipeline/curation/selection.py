@@ -32,6 +32,7 @@ class Candidates:
         target_texts: The task's texts, in the order of their features.
         encode_captions: Gives unit-length features of the block's captions, when asked.
         encode_targets: Gives unit-length features of the target texts, when asked.
+        round_index: Number of the round of training in which they are looked at; 0 before training.
     """
 
     rows: Rows
@@ -39,6 +40,7 @@ class Candidates:
     target_texts: Sequence[str]
     encode_captions: Callable[[Rows], Float32[np.ndarray, "n width"]]
     encode_targets: Callable[[], Float32[np.ndarray, "targets width"]]
+    round_index: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)

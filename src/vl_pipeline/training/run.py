@@ -24,6 +24,7 @@ from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
+from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.embedding.store import Embeddings
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
@@ -175,12 +176,16 @@ def look_with(
     target_texts: list[str],
     target_tokens: Tokens,
 ) -> Callable[[], Callable[[Rows], Candidates]]:
-    """Give a function that starts a round: target texts are encoded once in each."""
+    """Give a function that starts a round: target texts are encoded once in each.
+
+    `target_tokens` hold the texts in all of their templates, in the order of `prompts`.
+    """
 
     def start_round() -> Callable[[Rows], Candidates]:
         @cache
         def encode_targets() -> np.ndarray:
-            return encoder.features(target_tokens)
+            features = encoder.features(target_tokens)
+            return mean_of_prompts(features, num_classes=len(target_texts))
 
         return lambda rows: Candidates(
             rows=rows,
@@ -247,7 +252,8 @@ def _image_source(
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
     target_texts = data.embeddings.target_texts
-    target_tokens = tokenize(target_texts, data.tokenizer)
+    written_out = prompts(target_texts, data.embeddings.target_templates)
+    target_tokens = tokenize(written_out, data.tokenizer)
     encoder = TextEncoder(model, device)
     return Site(
         num_pairs=data.pool.num_rows,
@@ -271,6 +277,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "curated_pairs_digest": digest_of_manifest(data.curated),
         "text_start_digest": data.embeddings.encoder_digest,
         "target_texts": data.embeddings.target_texts,
+        "target_templates": data.embeddings.target_templates,
         **{part: dataclasses.asdict(getattr(recipe, part)) for part in parts},
     }
 
