@@ -74,7 +74,7 @@ class TargetSimilarity:
         score, _ = max_similarity(sample.caption_features, sample.target_features)
         return dataclasses.replace(
             self,
-            threshold=float(np.quantile(score, self.threshold)),
+            threshold=between_scores(score, self.threshold),
             threshold_mode=ThresholdMode.ABSOLUTE,
         )
 
@@ -100,6 +100,17 @@ class TargetSimilarity:
             reasons=(DROPPED, "threshold", "relaxation"),
             threshold=self.threshold,
         )
+
+
+def between_scores(score: Float32[np.ndarray, " n"], share: float) -> float:
+    """Find a threshold that about `share` of the scores lie below, half-way between two of them.
+
+    A quantile that is itself a score would let that pair pass or not by its last bit, which
+    differs with how many similarities are computed at once.
+    """
+    ordered = np.sort(score)
+    below = int(share * (len(ordered) - 1))
+    return float(ordered[below : below + 2].astype(np.float64).mean())
 
 
 def max_similarity(

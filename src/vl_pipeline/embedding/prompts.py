@@ -24,10 +24,14 @@ def mean_of_prompts(
 ) -> Float32[np.ndarray, "classes d"]:
     """Average each class's prompts and scale the mean to unit length.
 
+    A single prompt is its own mean, to the last bit.
+
     Args:
         prompt_vectors: Unit length, in the order of `prompts`.
         num_classes: Classes; each has equally many prompts.
     """
+    if len(prompt_vectors) == num_classes:
+        return prompt_vectors
     per_class = prompt_vectors.reshape(num_classes, -1, prompt_vectors.shape[1])
     means = per_class.mean(axis=1)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
