@@ -18,6 +18,7 @@ from vl_pipeline.training.schedule import (
     RoundState,
     Site,
     calibration_sample,
+    require_a_batch,
     round_after,
     scan,
     shuffled_batches,
@@ -48,6 +49,7 @@ class CurateWhileLoading:
         Raises:
             CurationError: If a round keeps less than one batch, which is all that the pool keeps.
         """
+        require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
         sample = calibration_sample(site, 0, self.calibration_size)
         curator = site.curator.calibrate(site.look_before_training(sample))
         previous = resume

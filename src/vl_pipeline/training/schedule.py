@@ -99,7 +99,7 @@ class EpochsOverCuratedSet:
         Raises:
             CurationError: If the set is smaller than one batch.
         """
-        _require_a_batch(len(site.curated), site, "the curated set", site.num_pairs)
+        require_a_batch(len(site.curated), site, "the curated set", site.num_pairs)
         index = resume.index if resume else 0
         while True:
             state = RoundState(index=index, position=0, rows=site.curated)
@@ -134,7 +134,7 @@ class CurateDuringTraining:
         Raises:
             CurationError: If a round keeps less than one batch.
         """
-        _require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
+        require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
         previous = resume
         if resume:
             yield Round(state=resume, batches=shuffled_batches(resume, site))
@@ -173,7 +173,7 @@ def round_after(
     """
     rows = selection.kept.rows
     index = previous.index + 1 if previous else 0
-    _require_a_batch(len(rows), site, f"round {index}", len(selection))
+    require_a_batch(len(rows), site, f"round {index}", len(selection))
     state = RoundState(index=index, position=position, rows=rows)
     overlap = {"overlap_with_curated_before_training": jaccard(rows, site.curated)}
     if previous:
@@ -267,7 +267,12 @@ def shuffled_batches(state: RoundState, site: Site) -> list[Rows]:
     return list(rows[:full].reshape(-1, site.batch_size))
 
 
-def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+def require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+    """Make sure that the pool holds a batch, and that `what` kept one.
+
+    Raises:
+        CurationError: If not.
+    """
     if site.num_pairs < site.batch_size:
         raise CurationError(
             f"the pool has {site.num_pairs} pairs, fewer than one batch of {site.batch_size}; "
