@@ -134,7 +134,7 @@ def test_parameters_of_each_side_are_those_of_its_rule():
 
     assert both.first == RandomSubset(keep_fraction=0.5, seed=1)
     assert both.second == ImageTextAgreement(keep_fraction=0.2)
-    with pytest.raises(ValidationError, match="second.keep_fraction"):
+    with pytest.raises(ValidationError, match=r"second.keep_fraction"):
         rule(first={"keep_fraction": 0.5, "seed": 1}, second={"keep_fraction": 1.2})
 
 

@@ -156,5 +156,5 @@ def test_scores_are_read_as_they_were_written_and_for_their_pool_alone(tmp_path)
     np.testing.assert_array_equal(scores.scores[[2, 0]], read.of(np.array([2, 0])))
     assert dataclasses.astuple(read)[1] == "d"
     assert json.loads((tmp_path / "about.json").read_text())["scorer_digest"] == "d"
-    with pytest.raises(PoolError, match="pair scores of another pool; .* from score again"):
+    with pytest.raises(PoolError, match=r"pair scores of another pool; .* from score again"):
         read_pair_scores(tmp_path, pool=pool.take([1, 0, 2]))

@@ -36,7 +36,7 @@ def test_each_pass_trains_once_on_each_pair_that_is_kept():
     rounds = first_rounds(place(), 5)
 
     seen = rows_of(*rounds)
-    assert [8] * 5 == [len(round_.state.rows) for round_ in rounds]
+    assert [len(round_.state.rows) for round_ in rounds] == [8] * 5
     assert list(range(0, 40, 2)) == sorted(seen[:20]) == sorted(seen[20:])
     assert seen[:20] != seen[20:]
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from vl_pipeline.curation.manifest import manifest_of
 from vl_pipeline.curation.offline import curate_offline
-from vl_pipeline.curation.selection import look_before_training
 from vl_pipeline.curation.report import curation_report, draw_curation
+from vl_pipeline.curation.selection import look_before_training
 from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.datasets.folders import Writer
 from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
