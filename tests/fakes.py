@@ -240,10 +240,12 @@ def pixels_of(num_images: int, *, side_px: int, seed: int = 0) -> torch.Tensor:
     )
 
 
-def objective_of(direction: Literal["image_to_text", "symmetric"]) -> Objective:
+def objective_of(
+    loss: Literal["image_to_text", "symmetric", "siglip"], **weights: float
+) -> Objective:
     """The contrastive objective, for a model of any kind."""
-    model = cast(DualEncoder, None)  # it has no weights of its own
-    return Contrastive(direction=direction).build(model, seed=0)
+    model = cast(DualEncoder, None)  # it takes no sizes from it
+    return Contrastive(loss=loss, **weights).build(model, seed=0)
 
 
 def model_config(name: str, *, min_temperature: float = 0.01, **sources: str) -> DualEncoderConfig:

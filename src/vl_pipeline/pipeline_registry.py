@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.affected.pipeline import create_pipeline as create_affected
+from vl_pipeline.pipelines.cit_sweep.pipeline import create_pipeline as create_cit_sweep
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
 from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
 from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
@@ -43,7 +44,14 @@ def register_pipelines() -> dict[str, Pipeline]:
         + _method_pipeline(method)
         for method in all_methods()
     }
-    return {**stages, **methods, "affected": create_affected(), "__default__": methods["cit"]}
+    sweep = shared + create_cit_sweep(list(methods))
+    return {
+        **stages,
+        **methods,
+        "cit_sweep": sweep,
+        "affected": create_affected(),
+        "__default__": methods["cit"],
+    }
 
 
 def _method_pipeline(method: Method) -> Pipeline:

@@ -1,28 +1,29 @@
 """Ask a curator about a whole pool, with features that do not change."""
 
-from collections.abc import Callable
-
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
-from vl_pipeline.curation.selection import Candidates, Curator, Selection, concatenate
-from vl_pipeline.data.pool import Rows
+from vl_pipeline.curation.selection import Curator, Selection, concatenate, look_before_training
+from vl_pipeline.embedding.store import Embeddings, PairScores
 
 _CANDIDATES_AT_ONCE = 4096
 _CALIBRATED_ON = 2**18  # pairs; the whole pool where it is smaller, else evenly spaced ones
 
 
 def curate_offline(
-    curator: Curator, look: Callable[[Rows], Candidates], *, num_pairs: int
+    curator: Curator, pool: pa.Table, embeddings: Embeddings, pair_scores: PairScores | None = None
 ) -> Selection:
     """Calibrate a curator on the pool, then let it answer for each pair, in pool order.
 
     Args:
         curator: Not calibrated yet.
-        look: Turns pool rows into candidates.
-        num_pairs: Rows of the pool.
+        pool: One row per pair.
+        embeddings: Features of its captions.
+        pair_scores: For a rule that asks for them.
     """
-    rows = np.arange(num_pairs)
+    look = look_before_training(pool, embeddings, pair_scores)
+    rows = np.arange(pool.num_rows)
     calibrated = curator.calibrate(look(rows[:: len(rows) // _CALIBRATED_ON + 1]))
     size = calibrated.block_size or _CANDIDATES_AT_ONCE
     starts = tqdm(range(0, len(rows), size), desc="curate", unit="block", disable=None)

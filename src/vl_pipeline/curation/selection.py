@@ -47,6 +47,7 @@ class Candidates:
         encode_captions: Gives unit-length features of the block's captions, when asked.
         encode_targets: Gives unit-length features of the target texts, when asked.
         score_pairs: Gives how well image and caption of the block's pairs agree, when asked.
+        round_index: Number of the round of training in which they are looked at; 0 before training.
     """
 
     rows: Rows
@@ -55,6 +56,7 @@ class Candidates:
     encode_captions: Callable[[Rows], Float32[np.ndarray, "n width"]]
     encode_targets: Callable[[], Float32[np.ndarray, "targets width"]]
     score_pairs: Callable[[Rows], Float32[np.ndarray, " n"]] = no_pair_scores
+    round_index: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)

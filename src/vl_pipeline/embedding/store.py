@@ -5,7 +5,7 @@ Features of captions and target texts under one encoder:
 <folder>/captions.npy   float16 [pairs, width], in the order of the pool
 <folder>/targets.npy    float16 [target texts, width]
 <folder>/uids.npy       the captions' uids, 16 bytes each
-<folder>/about.json     the target texts, the pool's and the encoder's digest
+<folder>/about.json     the target texts, their templates, the pool's and the encoder's digest
 
 Scores of pairs under one scorer:
 
@@ -25,6 +25,7 @@ from jaxtyping import Float32
 
 from vl_pipeline.data.digest import DIGEST_BYTES
 from vl_pipeline.data.pool import digest_of_pool
+from vl_pipeline.data.tasks import PLACEHOLDER
 from vl_pipeline.errors import PoolError
 
 
@@ -37,12 +38,14 @@ class Embeddings:
         targets: Unit length, in the order of `target_texts`.
         target_texts: The task's texts.
         encoder_digest: Of the weights that made them.
+        target_templates: What each target text was written into before it was encoded.
     """
 
     captions: np.ndarray
     targets: Float32[np.ndarray, "targets width"]
     target_texts: list[str]
     encoder_digest: str
+    target_templates: tuple[str, ...] = (PLACEHOLDER,)
 
     def captions_of(self, rows: np.ndarray) -> Float32[np.ndarray, "n width"]:
         """Gather captions' features in float32, at unit length again after float16's rounding."""
@@ -56,6 +59,7 @@ def fill_embeddings(folder: Path, embeddings: Embeddings, *, pool: pa.Table) -> 
     np.save(folder / "uids.npy", _bytes_of(pool))
     about = {
         "target_texts": embeddings.target_texts,
+        "target_templates": embeddings.target_templates,
         "pool_digest": digest_of_pool(pool),
         "encoder_digest": embeddings.encoder_digest,
     }
@@ -73,6 +77,7 @@ def read_embeddings(folder: Path, *, pool: pa.Table) -> Embeddings:
         captions=np.load(folder / "captions.npy", mmap_mode="r"),
         targets=_unit(np.load(folder / "targets.npy")),
         target_texts=about["target_texts"],
+        target_templates=tuple(about["target_templates"]),
         encoder_digest=about["encoder_digest"],
     )
 

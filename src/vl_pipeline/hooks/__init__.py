@@ -1,5 +1,6 @@
 """What happens around a run: guards and locks before it, a summary and tracking after it."""
 
+from vl_pipeline.hooks.cells import KnownCells
 from vl_pipeline.hooks.expectations import KnownExpectations
 from vl_pipeline.hooks.guard import DvcGuard
 from vl_pipeline.hooks.interruption import InterruptionHooks
@@ -12,6 +13,7 @@ HOOKS = (
     DvcGuard(),
     KnownExpectations(),
     PairScorerGuard(),
+    KnownCells(),
     RunLocks(),
     InterruptionHooks(),
     MlflowHooks(),

@@ -44,8 +44,9 @@ class DualEncoderConfig:
         image_weights: Path to weights of the image tower alone, in open_clip's or timm's names.
         text_encoder: Folder of a Hugging Face text encoder with its tokenizer, in the place of
             the model's own text tower. Its weights are used where the folder holds them.
-        temperature: Where the learned temperature starts.
-        min_temperature: The temperature is clamped to at least this after each step.
+        temperature: Where the learned temperature starts; the temperature where none is learned.
+        min_temperature: A learned temperature is clamped to at least this after each step.
+        learn_temperature: Whether the temperature is trained.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -54,6 +55,7 @@ class DualEncoderConfig:
     text_encoder: OptionalInput = None
     temperature: Annotated[float, Gt(0)]
     min_temperature: Annotated[float, Gt(0)]
+    learn_temperature: bool = True
 
     def __post_init__(self) -> None:
         if self.pretrained and (self.image_weights or self.text_encoder):

@@ -29,6 +29,7 @@ from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
+from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
@@ -36,7 +37,7 @@ from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.loop import Trainer, Training
+from vl_pipeline.training.loop import Trainer, Training, Validate
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Trained:
         pairs: Manifest of the pairs trained on, by round, with how often each was seen in all.
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
+        scratch: Where its checkpoints and rounds lie; of no use once all of this is saved.
     """
 
     model: DualEncoder
@@ -109,10 +111,16 @@ class Trained:
     pairs: pa.Table
     last_hits: np.ndarray | None
     lineage: dict[str, Any]
+    scratch: Path
 
 
 def train_recipe(
-    data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    scratch: Path,
+    validate: Validate | None = None,
 ) -> Trained:
     """Train a recipe from its start, or from where an interrupted run of it left off.
 
@@ -122,6 +130,7 @@ def train_recipe(
         device: Where.
         scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
             configuration left there is touched.
+        validate: Measures the model every `training.validate_every` steps.
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
@@ -141,6 +150,7 @@ def train_recipe(
         _site(model, data, recipe, device),
         CheckpointFolder(own / "checkpoints", fingerprint),
         on_round=lambda round_: _write_round(own, data, round_),
+        validate=validate,
     )
     chosen = _read_rounds(own, progress) if progress.rounds else data.curated
     pairs = _trained_on(chosen, data.pool, progress)
@@ -156,6 +166,7 @@ def train_recipe(
         if progress.rounds
         else None,
         lineage=lineage,
+        scratch=own,
     )
 
 
@@ -175,13 +186,15 @@ def look_with(
 ) -> Callable[[], Callable[[Rows], Candidates]]:
     """Give a function that starts a round: target texts are encoded once in each.
 
+    `target_tokens` hold the texts in all of their templates, in the order of `prompts`.
     Pair scores stay those of their scorer, which is not trained.
     """
 
     def start_round() -> Callable[[Rows], Candidates]:
         @cache
         def encode_targets() -> np.ndarray:
-            return encoder.features(target_tokens)
+            features = encoder.features(target_tokens)
+            return mean_of_prompts(features, num_classes=len(target_texts))
 
         return lambda rows: Candidates(
             rows=rows,
@@ -249,7 +262,8 @@ def _image_source(
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
     target_texts = data.embeddings.target_texts
-    target_tokens = tokenize(target_texts, data.tokenizer)
+    written_out = prompts(target_texts, data.embeddings.target_templates)
+    target_tokens = tokenize(written_out, data.tokenizer)
     encoder = TextEncoder(model, device)
     return Site(
         num_pairs=data.pool.num_rows,
@@ -278,6 +292,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "text_start_digest": data.embeddings.encoder_digest,
         "target_texts": data.embeddings.target_texts,
         **({"pair_scorer_digest": scorer} if scorer else {}),
+        "target_templates": data.embeddings.target_templates,
         **{part: dataclasses.asdict(getattr(recipe, part)) for part in parts},
     }
 

@@ -145,7 +145,7 @@ class CurateDuringTraining:
 
     def _curate(self, site: Site, previous: RoundState | None) -> Round:
         index = previous.index + 1 if previous else 0
-        look = site.look()
+        look = _in_round(site.look(), index)
         sample = calibration_sample(site, index, self.calibration_size)
         curator = site.curator.calibrate(look(sample))
         budget = self.curate_every * site.batch_size
@@ -251,6 +251,10 @@ def _cut_to_budget(selection: Selection, budget: int) -> Selection:
     return dataclasses.replace(
         selection, keep=keep, reason=np.where(keep, selection.reason, 0).astype(np.int8)
     )
+
+
+def _in_round(look: Callable[[Rows], Candidates], index: int) -> Callable[[Rows], Candidates]:
+    return lambda rows: dataclasses.replace(look(rows), round_index=index)
 
 
 def calibration_sample(site: Site, index: int, size: int) -> Rows:

@@ -10,7 +10,6 @@ import pyarrow as pa
 from vl_pipeline.curation.manifest import manifest_of
 from vl_pipeline.curation.offline import curate_offline
 from vl_pipeline.curation.report import curation_report, draw_curation
-from vl_pipeline.curation.selection import look_before_training
 from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.datasets.folders import Writer
 from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
@@ -30,8 +29,7 @@ def curate_with(method: Method) -> Callable[..., tuple[pa.Table, dict[str, Any],
         """Give the manifest, statistics, threshold curve and figures of a method's curation."""
         encoded = read_embeddings(embeddings, pool=pool)
         scores = read_pair_scores(pair_scores, pool=pool) if pair_scores else None
-        look = look_before_training(pool, encoded, scores)
-        selection = curate_offline(curator, look, num_pairs=pool.num_rows)
+        selection = curate_offline(curator, pool, encoded, scores)
         texts = encoded.target_texts
         manifest = manifest_of(selection, pool=pool, target_texts=texts, round_index=0)
         report, curve = curation_report(selection, manifest, target_texts=texts)
