@@ -8,7 +8,7 @@ frozen     what is not trained
 
 from dataclasses import dataclass
 
-from vl_pipeline.curation.selection import Curator
+from vl_pipeline.curation.selection import Curator, needs_pair_scores
 from vl_pipeline.objectives.objective import ObjectiveRecipe
 from vl_pipeline.training.schedule import Schedule
 
@@ -33,3 +33,8 @@ class Method:
     schedule: type[Schedule]
     objective: type[ObjectiveRecipe]
     frozen: tuple[str, ...] = ()
+
+    @property
+    def needs_pair_scores(self) -> bool:
+        """Whether its pipeline contains the stage that scores pairs."""
+        return needs_pair_scores(self.curator)

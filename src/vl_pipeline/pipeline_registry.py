@@ -17,6 +17,7 @@ from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_ev
 from vl_pipeline.pipelines.export.pipeline import create_pipeline as create_export
 from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
 from vl_pipeline.pipelines.ingest.pipeline import create_pipeline as create_ingest
+from vl_pipeline.pipelines.score.pipeline import create_pipeline as create_score
 from vl_pipeline.pipelines.screen.pipeline import create_pipeline as create_screen
 from vl_pipeline.pipelines.train.pipeline import create_pipeline as create_train
 from vl_pipeline.pipelines.validate.pipeline import create_pipeline as create_validate
@@ -33,10 +34,16 @@ def register_pipelines() -> dict[str, Pipeline]:
         "screen": create_screen(),
         "validate": create_validate(),
         "embed": create_embed(),
+        "score": create_score(),
         "export": create_export(),
     }
     shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
-    methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}
+    methods = {
+        method.name: shared
+        + (stages["score"] if method.needs_pair_scores else Pipeline([]))
+        + _method_pipeline(method)
+        for method in all_methods()
+    }
     sweep = shared + create_cit_sweep(list(methods))
     return {
         **stages,
@@ -49,9 +56,10 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _method_pipeline(method: Method) -> Pipeline:
     own = create_curate(method) + create_train(method) + create_evaluate()
+    inputs = {"pool", "tokens", "text_start", "embeddings", "pair_scores"} & own.inputs()
     return Pipeline(
         own,
         namespace=method.name,
-        inputs={"pool", "tokens", "text_start", "embeddings"},
+        inputs=inputs,
         parameters={f"params:{name}" for name in SHARED_PARAMETERS},
     )

@@ -14,7 +14,9 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("finished"))
     run(project, "fabricate")
     run(project, "cit")
+    run(project, "clip", from_nodes=["clip.curate"])
+    run(project, "score")  # by the checkpoint of clip
     for method in all_methods():
-        if method.name != "cit":
+        if method.name not in ("cit", "clip"):
             run(project, method.name, from_nodes=[f"{method.name}.curate"])
     return project

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 import shutil
 import time
@@ -21,6 +22,7 @@ from vl_pipeline.errors import TrainingError
 from vl_pipeline.objectives.contrastive import Symmetric
 from vl_pipeline.objectives.objective import Needs, Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.curate_while_loading import CurateWhileLoading
 from vl_pipeline.training.loop import Batch, Trainer, Training
 from vl_pipeline.training.optimization import Optimization
 from vl_pipeline.training.schedule import CurateDuringTraining, EpochsOverCuratedSet, Round, Site
@@ -34,6 +36,7 @@ CURATOR = TargetSimilarity(
 )
 SCHEDULES = {
     "during training": CurateDuringTraining(curate_every=2, max_scan=100, calibration_size=12),
+    "while loading": CurateWhileLoading(fill_steps=2, calibration_size=12),
     "before training": EpochsOverCuratedSet(),
 }
 
@@ -86,11 +89,18 @@ class World:
                 encode_targets=lambda: encoder.features(self.target_tokens),
             )
 
+        before = TextEncoder(self.model, CPU)
+        captions, targets = before.features(self.tokens), before.features(self.target_tokens)
         return Site(
             num_pairs=NUM_PAIRS,
             curator=CURATOR,
             look=look,
-            initial_targets=TextEncoder(self.model, CPU).features(self.target_tokens),
+            look_before_training=lambda rows: dataclasses.replace(
+                look()(rows),
+                encode_captions=lambda rows: captions[rows],
+                encode_targets=lambda: targets,
+            ),
+            initial_targets=targets,
             curated=np.arange(0, NUM_PAIRS, 2),
             batch_size=BATCH_SIZE,
             seed=0,

@@ -95,7 +95,9 @@ def key_of(cell: Cell, bench: Bench) -> str:
 
 def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
     recipe, texts = cell.recipe, bench.data.embeddings.target_texts
-    selection = curate_offline(recipe.curator, bench.data.pool, bench.data.embeddings)
+    selection = curate_offline(
+        recipe.curator, bench.data.pool, bench.data.embeddings, bench.data.pair_scores
+    )
     manifest = manifest_of(selection, pool=bench.data.pool, target_texts=texts, round_index=0)
     curation, _ = curation_report(selection, manifest, target_texts=texts)
     data = replace(bench.data, curated=manifest)

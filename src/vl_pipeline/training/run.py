@@ -16,7 +16,12 @@ import torch
 
 from vl_pipeline import __version__
 from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
-from vl_pipeline.curation.selection import Candidates, Curator
+from vl_pipeline.curation.selection import (
+    Candidates,
+    Curator,
+    look_before_training,
+    no_pair_scores,
+)
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
@@ -25,7 +30,7 @@ from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
 from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
-from vl_pipeline.embedding.store import Embeddings
+from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
@@ -52,6 +57,7 @@ class TrainingData:
         embeddings: Features of captions and target texts before training.
         text_start: Weights of the text trunk that made them.
         curated: Manifest of what was kept before training.
+        pair_scores: How well image and caption of each pair agree, for a curator that asks.
     """
 
     pool: pa.Table
@@ -61,6 +67,7 @@ class TrainingData:
     embeddings: Embeddings
     text_start: Path
     curated: pa.Table
+    pair_scores: PairScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +182,12 @@ def look_with(
     tokens: Tokens,
     target_texts: list[str],
     target_tokens: Tokens,
+    pair_scores: PairScores | None = None,
 ) -> Callable[[], Callable[[Rows], Candidates]]:
     """Give a function that starts a round: target texts are encoded once in each.
 
     `target_tokens` hold the texts in all of their templates, in the order of `prompts`.
+    Pair scores stay those of their scorer, which is not trained.
     """
 
     def start_round() -> Callable[[Rows], Candidates]:
@@ -193,6 +202,7 @@ def look_with(
             target_texts=target_texts,
             encode_captions=lambda rows: encoder.features(tokens, rows),
             encode_targets=encode_targets,
+            score_pairs=pair_scores.of if pair_scores else no_pair_scores,
         )
 
     return start_round
@@ -258,7 +268,10 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
     return Site(
         num_pairs=data.pool.num_rows,
         curator=recipe.curator,
-        look=look_with(encoder, data.pool, data.tokens, target_texts, target_tokens),
+        look=look_with(
+            encoder, data.pool, data.tokens, target_texts, target_tokens, data.pair_scores
+        ),
+        look_before_training=look_before_training(data.pool, data.embeddings, data.pair_scores),
         initial_targets=data.embeddings.targets,
         curated=rows_of_uids(data.pool, data.curated["uid"]),
         batch_size=recipe.training.batch_size,
@@ -268,6 +281,7 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
 
 def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
     parts = ("curator", "schedule", "objective", "model", "training")
+    scorer = data.pair_scores.scorer_digest if data.pair_scores else None
     return {
         "method": recipe.name,
         "version": __version__,
@@ -277,6 +291,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "curated_pairs_digest": digest_of_manifest(data.curated),
         "text_start_digest": data.embeddings.encoder_digest,
         "target_texts": data.embeddings.target_texts,
+        **({"pair_scorer_digest": scorer} if scorer else {}),
         "target_templates": data.embeddings.target_templates,
         **{part: dataclasses.asdict(getattr(recipe, part)) for part in parts},
     }

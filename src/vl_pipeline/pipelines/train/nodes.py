@@ -11,7 +11,7 @@ from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
-from vl_pipeline.embedding.store import read_embeddings
+from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
 from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.method import Method
 from vl_pipeline.models.device import choose_device
@@ -41,6 +41,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
         schedule: method.schedule,
         objective: method.objective,
         scratch: Path,
+        pair_scores: Path | None = None,
     ) -> Outputs:
         """Give checkpoint, history, rounds, validation, pairs trained on, statistics, figures."""
         data = TrainingData(
@@ -51,6 +52,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             embeddings=read_embeddings(embeddings, pool=pool),
             text_start=text_start,
             curated=curated,
+            pair_scores=read_pair_scores(pair_scores, pool=pool) if pair_scores else None,
         )
         recipe = Recipe(
             name=method.name,

@@ -23,6 +23,7 @@ def create_pipeline(method: Method) -> Pipeline:
         "objective": "params:objective",
         "scratch": "scratch",
     }
+    inputs |= {"pair_scores": "pair_scores"} if method.needs_pair_scores else {}
     outputs = [
         "checkpoint",
         "history",
