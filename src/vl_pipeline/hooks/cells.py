@@ -1,12 +1,14 @@
 """Refuse a sweep with a cell that cannot run, before the first node runs."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from vl_pipeline.errors import ParameterError
 from vl_pipeline.methods import all_methods
 from vl_pipeline.sweep.plan import OWN_BLOCKS, SHARED_BLOCKS, blocks_of, plan_cells
 
@@ -28,5 +30,11 @@ class KnownCells:
             shared = {name: catalog.load(f"params:{name}") for name in SHARED_BLOCKS}
             names = [f"{method.name}.{block}" for method in all_methods() for block in OWN_BLOCKS]
             own = {name: catalog.load(f"params:{name}") for name in names}
-            plan_cells(catalog.load("params:cit_sweep"), blocks_of(own, **shared))
+            sweep = catalog.load("params:cit_sweep")
+            plan_cells(sweep, blocks_of(own, **shared))
+            if sweep.pair_scores and not Path(sweep.pair_scores).exists():
+                raise ParameterError(
+                    f"cit_sweep.pair_scores: {sweep.pair_scores} does not exist; run `kedro run "
+                    f"--pipelines score` first, or take out the strategies that need it"
+                )
         return (yield)

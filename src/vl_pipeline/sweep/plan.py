@@ -9,6 +9,7 @@ from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as parameters
 
+from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
@@ -67,12 +68,15 @@ class Sweep:
         reference: The strategy whose final accuracy the others are timed against.
         seeds: Of weights, orders, views and random draws; each cell runs once for each.
         validate_every: Steps between validations, from which pairs seen to an accuracy are read.
+        pair_scores: What the stage score wrote, for strategies that ask how well image and caption
+            agree.
     """
 
     strategies: Annotated[dict[str, Strategy], MinLen(1)]
     reference: str
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
     validate_every: Annotated[int, Ge(1)]
+    pair_scores: OptionalInput = None
 
     def __post_init__(self) -> None:
         if self.reference not in self.strategies:
@@ -132,6 +136,12 @@ def plan_cells(sweep: Sweep, blocks: Blocks) -> list[Cell]:
                 raise ParameterError(
                     f"cit_sweep.strategies.{name}: there is no method '{strategy.method}'; there "
                     f"are {', '.join(methods)}"
+                )
+            if methods[strategy.method].needs_pair_scores and sweep.pair_scores is None:
+                raise ParameterError(
+                    f"cit_sweep.strategies.{name}: {strategy.method} asks how well image and "
+                    f"caption agree; run `kedro run --pipelines score` and set "
+                    f"cit_sweep.pair_scores to data/04_feature/pair_scores"
                 )
             for value in strategy.values or (None,):
                 cell = _cell(sweep, name, methods[strategy.method], blocks, seed=seed, value=value)

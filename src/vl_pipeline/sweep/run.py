@@ -85,6 +85,7 @@ def key_of(cell: Cell, bench: Bench) -> str:
             "tasks": asdict(bench.tasks),
             "evaluation": asdict(bench.evaluation),
             "pool": digest_of_pool(bench.data.pool),
+            "pair_scorer": bench.data.pair_scores.scorer_digest if bench.data.pair_scores else None,
             "text_start": bench.data.embeddings.encoder_digest,
             "target_texts": bench.data.embeddings.target_texts,
             "code": digest_of_code(),

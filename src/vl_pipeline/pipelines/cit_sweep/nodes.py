@@ -10,7 +10,7 @@ from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
-from vl_pipeline.embedding.store import read_embeddings
+from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
 from vl_pipeline.evaluation.run import Evaluation
 from vl_pipeline.models.device import choose_device
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
@@ -47,6 +47,9 @@ def run(
         embeddings=read_embeddings(embeddings, pool=pool),
         text_start=text_start,
         curated=pool.slice(0, 0),
+        pair_scores=read_pair_scores(Path(sweep.pair_scores), pool=pool)
+        if sweep.pair_scores
+        else None,
     )
     bench = Bench(data=data, tasks=tasks, evaluation=evaluation, device=choose_device())
     return run_cells(cells, bench, scratch=scratch)
