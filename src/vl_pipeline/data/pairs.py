@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
-from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.data.digest import digests_of_beginnings
 from vl_pipeline.data.images import MAX_PIXELS, OversizedImageError, decode_rgb
 from vl_pipeline.data.perceptual_hash import (
     NUM_GRID_BYTES,
@@ -129,13 +129,14 @@ def read_pair(
         ) from error
     url = side.get("url")
     shrunk = shrink(pixels)
+    image_hash, uid = digests_of_beginnings((image_bytes, caption.encode()))
     return {
-        "uid": digest_of_bytes(image_bytes, caption.encode()),
+        "uid": uid,
         "shard": shard,
         "key": key,
         "image_offset": image.offset,
         "image_bytes": image.num_bytes,
-        "image_hash": digest_of_bytes(image_bytes),
+        "image_hash": image_hash,
         "perceptual_hash": perceptual_hash(shrunk),
         "colour_grid": colour_grid(shrunk),
         "width": pixels.shape[1],
