@@ -30,6 +30,8 @@ from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
+# `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
+_OWN_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
 _TEXT_SUFFIXES = ("txt", "txt.gz", "caption.txt", "text.txt")
 
 PAIR_SCHEMA = pa.schema(
@@ -104,9 +106,7 @@ def read_pair(
     """
     _require_safe(key)
     by_suffix = {member.suffix: member for member in members}
-    # `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
-    suffixes = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
-    image = next((by_suffix[s] for s in suffixes if s in by_suffix), None)
+    image = next((by_suffix[s] for s in _OWN_IMAGE_SUFFIXES if s in by_suffix), None)
     if image is None:
         raise UnusablePairError(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
