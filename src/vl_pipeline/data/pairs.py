@@ -92,7 +92,9 @@ class UnusablePairError(Exception):
 def read_pair(
     data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], limits: PairLimits
 ) -> dict[str, object]:
-    """Read one pair of an archive: a row of `PAIR_SCHEMA`.
+    """Read one pair of an archive: a row of `PAIR_SCHEMA`, and `is_json_broken`.
+
+    A JSON that cannot be used costs the pair only where the caption would have come from it.
 
     Args:
         data: The archive.
@@ -112,9 +114,15 @@ def read_pair(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
         )
     text = next((by_suffix[s] for s in _TEXT_SUFFIXES if s in by_suffix), None)
-    for member in (image, text, by_suffix.get("json")):
+    for member in (image, text):
         _require_file(member)
-    side = _read_side_json(data, by_suffix.get("json"), limits)
+    is_json_broken, side = False, {}
+    try:
+        side = _read_side_json(data, by_suffix.get("json"), limits)
+    except UnusablePairError:
+        if text is None:
+            raise
+        is_json_broken = True
     caption = _read_caption(data, text, side, limits)
     image_bytes = _read(data, image, rule="image_too_many_bytes", max_bytes=limits.max_image_bytes)
     try:
@@ -143,6 +151,7 @@ def read_pair(
         "height": pixels.shape[0],
         "caption": caption,
         "url": url if isinstance(url, str) and not _has_surrogates(url) else None,
+        "is_json_broken": is_json_broken,
     }
 
 
@@ -174,6 +183,7 @@ def _read_side_json(
 ) -> dict[str, object]:
     if member is None:
         return {}
+    _require_file(member)
     text = _read(data, member, rule="json_too_many_bytes", max_bytes=limits.max_json_bytes)
     try:
         value = json.loads(text)

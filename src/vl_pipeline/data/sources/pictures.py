@@ -50,7 +50,7 @@ def read_schema(path: Path) -> pa.Schema:
     Raises:
         DamagedTableError: If it cannot be read.
     """
-    with _damage_named(), _reader(path) as reader:
+    with damage_named(), _reader(path) as reader:
         return reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
 
 
@@ -68,7 +68,7 @@ def read_picture_rows(path: Path, *, values: list[str]) -> Iterator[PictureRow]:
     """
     number = 0
     for batch in _batches(path, values):
-        with _damage_named():
+        with damage_named():
             columns = {name: batch[name].to_pylist() for name in picture_columns(batch.schema)}
             texts = {name: _with_bytes(batch[name]).to_pylist() for name in values}
         for row in range(batch.num_rows):
@@ -81,7 +81,7 @@ def read_picture_rows(path: Path, *, values: list[str]) -> Iterator[PictureRow]:
 
 
 def _batches(path: Path, values: list[str]) -> Iterator[pa.RecordBatch]:
-    with _damage_named(), _reader(path) as reader:
+    with damage_named(), _reader(path) as reader:
         is_parquet = isinstance(reader, pq.ParquetFile)
         schema = reader.schema_arrow if is_parquet else reader.schema
         columns = list(dict.fromkeys([*picture_columns(schema), *values]))
@@ -115,7 +115,8 @@ def _reader(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
+def damage_named() -> Iterator[None]:
+    """Call whatever pyarrow raises of a file that cannot be read damage."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
