@@ -10,7 +10,6 @@ from vl_pipeline.data.atomic import atomic_file
 from vl_pipeline.data.ledger import Rejection, ledger_of
 from vl_pipeline.data.pairs import PAIR_SCHEMA, UnusablePairError
 
-
 _COUNTS = ("num_listed", "num_broken_json")
 
 

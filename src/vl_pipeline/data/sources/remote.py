@@ -44,7 +44,10 @@ class RemoteFolder:
         self._is_http = url.startswith(("http://", "https://"))
         try:
             self._files, self._root = fsspec.url_to_fs(
-                self._url, **(_http_options() if self._is_http else {})
+                self._url,
+                # Listings are kept for as long as a process lives: a stamp taken from one is old.
+                use_listings_cache=False,
+                **(_http_options() if self._is_http else {}),
             )
         except (ImportError, ValueError) as error:
             raise ShardError(
