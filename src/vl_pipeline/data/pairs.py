@@ -29,6 +29,9 @@ from vl_pipeline.data.perceptual_hash import (
 from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
+MAX_PLAIN_BYTES = 2**37
+"""What a plain form never exceeds, also where it is made again for who reads a picture."""
+
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
 # `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
 _OWN_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
@@ -66,19 +69,22 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PairLimits:
-    """What reading one pair may cost; a pair on a limit is read.
+    """What reading one pair, or one file, may cost; what is on a limit is read.
 
     Attributes:
         max_pixels: Most pixels of an image, looked at before it is decoded.
         max_image_bytes: Most bytes of a compressed image.
         max_json_bytes: Most bytes of a .json.
         max_caption_bytes: Most bytes of a caption, in UTF-8.
+        max_plain_bytes: Most bytes of a file's plain form, which lies on disk: what a gzip tar
+            expands to, or the pictures of a Parquet or Arrow file.
     """
 
     max_pixels: Annotated[int, Gt(0), Le(MAX_PIXELS)]
     max_image_bytes: Annotated[int, Ge(1)]
     max_json_bytes: Annotated[int, Ge(1)]
     max_caption_bytes: Annotated[int, Ge(1)]
+    max_plain_bytes: Annotated[int, Ge(1), Le(MAX_PLAIN_BYTES)]
 
 
 class UnusablePairError(Exception):

@@ -47,6 +47,7 @@ from vl_pipeline.data.sources.plain import (
 )
 from vl_pipeline.data.sources.plan import Archive, Unit, name_before_tar, plan_units
 from vl_pipeline.data.tar import index_tar, mapped
+from vl_pipeline.data.workers import end_with_parent
 from vl_pipeline.errors import ShardError
 
 __all__ = ["PoolShards", "ShardIndex", "index_pool", "index_shard", "index_unit"]
@@ -65,7 +66,7 @@ class PoolShards:
         image_column: Of tables, the column with pictures or their names; None looks for a usual
             name.
         caption_column: Of tables, the column with captions; None looks for a usual name.
-        limits: What reading one pair may cost.
+        limits: What reading one pair, or one file, may cost.
         num_workers: Processes that read files side by side.
     """
 
@@ -99,7 +100,9 @@ def index_pool(pool: PoolShards, *, scratch: Path, plain_forms: Path = PLAIN_FOR
         index_unit, pool=pool, scratch=scratch, plain_forms=plain_forms, code=digest_of_code()
     )
     with ProcessPoolExecutor(
-        max_workers=max(1, min(pool.num_workers, len(units))), mp_context=get_context("spawn")
+        max_workers=max(1, min(pool.num_workers, len(units))),
+        mp_context=get_context("spawn"),
+        initializer=end_with_parent,
     ) as workers:
         bar = tqdm(
             workers.map(work, units), total=len(units), desc="ingest", unit="unit", disable=None
@@ -179,7 +182,7 @@ def _index_archive(
         if holds_table(head):
             named = NamedColumns(image=pool.image_column, caption=pool.caption_column)
             return index_pictured_table(path, name, place=place, named=named, limits=pool.limits)
-        damage = decompress(path, place)
+        damage = decompress(path, place, max_bytes=pool.limits.max_plain_bytes)
         side_table = _side(folder, name, copies)
         return _index_tar(place, name, pool.limits, side_table=side_table, damage=damage)
 
@@ -216,7 +219,7 @@ def _index_tar(
     path: Path, name: str, limits: PairLimits, *, side_table: Path | None, damage: str | None = None
 ) -> ShardIndex:
     tar = index_tar(path)
-    damage = tar.damage or damage
+    damage = damage or tar.damage
     pairs: list[dict[str, object]] = []
     rejections: list[Rejection] = []
 
