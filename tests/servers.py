@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _StorageHandler(_Handler):
-    """Speaks as much of Google Cloud Storage's JSON API as reading takes: the folder is a bucket."""
+    """Speaks what reading takes of Google Cloud Storage's JSON API; the folder is the bucket."""
 
     def _answer(self, *, with_body: bool) -> None:
         place = urlsplit(self.path)

@@ -1,6 +1,7 @@
 """Worker processes, which a killed parent must not leave behind."""
 
 import multiprocessing
+import multiprocessing.process
 import os
 import threading
 
