@@ -106,7 +106,7 @@ with locked(Path({given.folder!r}), what="test"):
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(InUseError, match=rf"downloaded .* process {process.pid} on"):
+        with pytest.raises(InUseError, match=rf"downloaded .*process {process.pid} on"):
             download(given)
     finally:
         process.kill()

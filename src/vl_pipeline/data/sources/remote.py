@@ -83,6 +83,12 @@ class RemoteFolder:
         path = self._path(name)
         return bytes(_retried(self.address(name), lambda: self._files.cat_file(path)))
 
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        size = self._info(name).get("size")
+        if size is None:
+            return self.read(name)[-num_bytes:]
+        return self.open(name).read(max(0, size - num_bytes), min(num_bytes, size))
+
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="vl_pipeline_") as folder:
