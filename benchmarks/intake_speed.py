@@ -8,7 +8,7 @@ POOL is a folder of img2dataset's tars. cleanvision lives in an environment of i
 
 Both sides take their turns in one run; what is compared is CPU time (user and system, of the
 process and its children, imports left out), because a shared machine's clock says little. `--parts`
-picks some of four parts:
+picks some of five parts:
 
 images: one process for each turn, all images of POOL. cleanvision gets them as files, unpacked
     beforehand and not timed, and is asked for exact and near duplicates, odd size and odd
@@ -16,11 +16,11 @@ images: one process for each turn, all images of POOL. cleanvision gets them as 
     near ones by equal 256-bit hashes, size and aspect by the entries of `expectations`, and
     also what cleanvision does not do (captions and JSON, the ledger, Great Expectations over
     what is left, the report). cleanvision finds exact duplicates by equal pixels and near ones
-    by equal 64-bit hashes. Its checks of pixels (dark, light, low information, blurry) have no
-    equal here: `with pixel checks` is its time with them, for orientation, and is compared with
-    nothing.
+    by equal 64-bit hashes.
 photos: the same of pictures of 640 x 480 px, which are mosaics of POOL's (real detail at the size
     of photographs, about 130 kB each), without cleanvision's checks of pixels.
+pixels: cleanvision's checks of pixels (dark, light, low information, blurry) have no equal here;
+    its time with them is for orientation, and is compared with nothing.
 rules: the project's entries that drop, over a million made-up rows, beside the same expressions
     written out in pyarrow with nothing said about why a pair was dropped.
 stages: what validation costs for those rows: Great Expectations over all of them, and the page.
@@ -60,7 +60,7 @@ PIXELS = ["dark", "light", "low_information", "blurry", "odd_size"]
 ALL = sorted({*SHAPES, *PIXELS})
 EXPECTATIONS = Path(__file__).parents[1] / "conf/base/parameters_expectations.yml"
 NUM_ROWS = 1_000_000
-NUM_PHOTOS = 3000
+NUM_PHOTOS = 1000
 PHOTO_PX, TILE_PX, PHOTO_QUALITY = (640, 480), 80, 90
 
 CLEANVISION = """
@@ -111,8 +111,13 @@ def rounds_of_images(arguments: argparse.Namespace, folder: Path) -> Iterator[di
         yield {
             "images, cleanvision": run_json([*cleanvision, *SHAPES]),
             "images, ours": run_json(ours),
-            "images, cleanvision with pixel checks": run_json([*cleanvision, *ALL]),
         }
+
+
+def rounds_of_pixels(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, dict]]:
+    cleanvision, _ = both_sides(arguments, arguments.pool, folder / "pixels")
+    while True:
+        yield {"images, cleanvision with pixel checks": run_json([*cleanvision, *ALL])}
 
 
 def rounds_of_photos(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, dict]]:
@@ -363,6 +368,7 @@ def made_up_pairs() -> pa.Table:
 PARTS = {
     "images": rounds_of_images,
     "photos": rounds_of_photos,
+    "pixels": rounds_of_pixels,
     "rules": rounds_of_rules,
     "stages": rounds_of_stages,
 }
