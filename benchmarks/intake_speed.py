@@ -60,7 +60,7 @@ PIXELS = ["dark", "light", "low_information", "blurry", "odd_size"]
 ALL = sorted({*SHAPES, *PIXELS})
 EXPECTATIONS = Path(__file__).parents[1] / "conf/base/parameters_expectations.yml"
 NUM_ROWS = 1_000_000
-NUM_PHOTOS = 1000
+NUM_PHOTOS = 3000
 PHOTO_PX, TILE_PX, PHOTO_QUALITY = (640, 480), 80, 90
 
 CLEANVISION = """
