@@ -28,7 +28,11 @@ from vl_pipeline.objectives.objective import Objective
 from vl_pipeline.training.schedule import Site
 
 LIMITS = PairLimits(
-    max_pixels=1_000_000, max_image_bytes=1_000_000, max_json_bytes=300_000, max_caption_bytes=1000
+    max_pixels=1_000_000,
+    max_image_bytes=1_000_000,
+    max_json_bytes=300_000,
+    max_caption_bytes=1000,
+    max_plain_bytes=10_000_000,
 )
 
 Members = list[tuple[str, bytes]]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_bytes, digest_of_files
+from vl_pipeline.data.process import ProcessId
 from vl_pipeline.datasets.tracked_runs import LINEAGE_COLUMNS, LINEAGE_FOLDER, tracking_uri
 from vl_pipeline.hooks.flatten import flatten
-from vl_pipeline.hooks.process import ProcessId
 
 if TYPE_CHECKING:
     import pyarrow as pa
