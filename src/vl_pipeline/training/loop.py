@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,9 +128,10 @@ class Trainer:
             unit="pair",
             disable=None,
         )
-        rounds = schedule.rounds(site, resume=progress.round)
-        while progress.step < self._training.num_steps:
-            self._train_round(next(rounds), progress, checkpoints, on_round, bar)
+        # closed, a schedule that works ahead stops
+        with closing(schedule.rounds(site, resume=progress.round)) as rounds:
+            while progress.step < self._training.num_steps:
+                self._train_round(next(rounds), progress, checkpoints, on_round, bar)
         bar.close()
         return progress
 

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import torch
 
 from vl_pipeline import __version__
 from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
-from vl_pipeline.curation.selection import Candidates, Curator
+from vl_pipeline.curation.selection import Curator
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
-from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
+from vl_pipeline.data.pool import PoolImages, digest_of_pool, rows_of_uids
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
@@ -31,6 +29,7 @@ from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
@@ -95,6 +94,7 @@ class Trained:
         pairs: Manifest of the pairs trained on, by round, with how often each was seen in all.
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
+        image_forwards: Images that had to pass the image trunk for the steps of this run.
     """
 
     model: DualEncoder
@@ -102,6 +102,7 @@ class Trained:
     pairs: pa.Table
     last_hits: np.ndarray | None
     lineage: dict[str, Any]
+    image_forwards: int
 
 
 def train_recipe(
@@ -119,10 +120,11 @@ def train_recipe(
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
     objective = recipe.objective.build(model, seed=recipe.training.seed)
+    source = _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch)
     trainer = Trainer(
         model,
         objective,
-        _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch),
+        source,
         data.tokens,
         recipe.training,
         device=device,
@@ -149,6 +151,7 @@ def train_recipe(
         if progress.rounds
         else None,
         lineage=lineage,
+        image_forwards=source.num_forwards(progress.times_seen),
     )
 
 
@@ -156,31 +159,6 @@ def write_checkpoint(folder: Path, trained: Trained, config: DualEncoderConfig) 
     """Fill a folder with the model and `lineage.json`."""
     save_model(trained.model, config, folder)
     (folder / "lineage.json").write_text(json.dumps(trained.lineage, indent=2, default=str) + "\n")
-
-
-def look_with(
-    encoder: TextEncoder,
-    pool: pa.Table,
-    tokens: Tokens,
-    target_texts: list[str],
-    target_tokens: Tokens,
-) -> Callable[[], Callable[[Rows], Candidates]]:
-    """Give a function that starts a round: target texts are encoded once in each."""
-
-    def start_round() -> Callable[[Rows], Candidates]:
-        @cache
-        def encode_targets() -> np.ndarray:
-            return encoder.features(target_tokens)
-
-        return lambda rows: Candidates(
-            rows=rows,
-            pool=pool,
-            target_texts=target_texts,
-            encode_captions=lambda rows: encoder.features(tokens, rows),
-            encode_targets=encode_targets,
-        )
-
-    return start_round
 
 
 def _build_model(data: TrainingData, recipe: Recipe) -> DualEncoder:
@@ -237,16 +215,24 @@ def _image_source(
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
     target_texts = data.embeddings.target_texts
-    target_tokens = tokenize(target_texts, data.tokenizer)
-    encoder = TextEncoder(model, device)
+    looks = PoolLooks(
+        TextEncoder(model, device),
+        data.pool,
+        data.tokens,
+        target_texts=target_texts,
+        target_tokens=tokenize(target_texts, data.tokenizer),
+    )
     return Site(
         num_pairs=data.pool.num_rows,
         curator=recipe.curator,
-        look=look_with(encoder, data.pool, data.tokens, target_texts, target_tokens),
+        look=looks.now,
         initial_targets=data.embeddings.targets,
         curated=rows_of_uids(data.pool, data.curated["uid"]),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        weights=looks.weights,
+        look_at=looks.at,
+        num_encoded=looks.num_encoded,
     )
 
 
