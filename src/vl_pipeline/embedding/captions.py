@@ -1,7 +1,7 @@
 """A pool's captions under text towers that stand still: equal captions pass each tower once.
 
-A pool is judged in blocks, and a caption that many pairs share comes up in many of them. Features of
-such captions are kept for as long as the tower stands still, up to a bound on memory.
+A pool is judged in blocks, and a caption that many pairs share comes up in many of them. Features
+of such captions are kept for as long as the tower stands still, up to a bound on memory.
 """
 
 import numpy as np
