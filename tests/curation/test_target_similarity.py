@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -341,3 +343,25 @@ def test_select_leaves_its_input_as_it_was():
     curator(threshold=0.9, min_keep_fraction=0.5).select(candidates(captions, targets))
 
     assert (before == captions).all()
+
+
+def test_thirty_thousand_targets_take_bounded_memory_and_the_answer_is_exact():
+    draw = np.random.default_rng(0)
+    features = sign_vectors(draw.integers(0, 2**16, size=2048).tolist())
+    targets = sign_vectors(draw.integers(0, 2**16, size=30_000).tolist())  # many ties
+    whole_bytes = 2048 * 30_000 * 4
+
+    tracemalloc.start()
+    try:
+        score, nearest = max_similarity(features, targets)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # one block of similarities, and less than a tenth of it beside
+    bound = 1.1 * 4 * target_similarity._SIMILARITIES_AT_ONCE
+    assert peak < bound < whole_bytes / 3
+    for row in range(0, 2048, 8):
+        similarity = [float(value) for value in targets @ features[row]]
+        assert max(similarity) == score[row]
+        assert similarity.index(max(similarity)) == nearest[row]

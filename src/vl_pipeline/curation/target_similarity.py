@@ -11,7 +11,7 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
@@ -103,12 +103,18 @@ def max_similarity(
     rows_at_once = max(1, _SIMILARITIES_AT_ONCE // len(targets))
     for start in range(0, len(features), rows_at_once):
         block = slice(start, start + rows_at_once)
-        similarity = features[block] @ targets.T
-        nearest[block] = similarity.argmax(axis=1)
-        best[block] = similarity[np.arange(len(similarity)), nearest[block]]
+        best[block], nearest[block] = _best_of_row(features[block] @ targets.T)
     if np.isnan(best).any():
         raise CurationError(
             "some caption or target features are not numbers; the text tower diverged, lower "
             "text_start.learning_rate or training.optimization.learning_rate"
         )
     return best.clip(-1, 1), nearest  # rounding can leave a product of unit vectors above 1
+
+
+def _best_of_row(
+    similarity: Float32[np.ndarray, "n targets"],
+) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Give each row's largest entry and its place; the block is freed when this returns."""
+    places = similarity.argmax(axis=1)
+    return similarity[np.arange(len(similarity)), places], places
