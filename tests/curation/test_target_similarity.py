@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -352,6 +354,14 @@ def test_a_quantile_lies_between_scores_so_that_no_pair_is_kept_by_its_last_bit(
     assert between_scores(score, 1.0) == pytest.approx(0.5)  # no score is larger
 
 
+def test_scores_that_tie_at_the_quantile_pass_together():
+    score = np.array([0.2, 1.0, 1.0, 1.0, 0.4], dtype=np.float32)
+
+    assert between_scores(score, 0.9) == pytest.approx(0.7)
+    assert between_scores(score, 0.5) == pytest.approx(0.7)
+    assert between_scores(np.ones(5, dtype=np.float32), 0.5) == pytest.approx(0.0)
+
+
 @given(
     score=st.lists(st.integers(-100, 100), min_size=1, max_size=30, unique=True),
     share=st.floats(0, 1),
@@ -362,3 +372,25 @@ def test_about_the_wanted_share_lies_below_the_threshold(score, share):
     below = (values <= between_scores(values, share)).sum()
 
     assert abs(below - share * len(values)) <= 1
+
+
+def test_thirty_thousand_targets_take_bounded_memory_and_the_answer_is_exact():
+    draw = np.random.default_rng(0)
+    features = sign_vectors(draw.integers(0, 2**16, size=2048).tolist())
+    targets = sign_vectors(draw.integers(0, 2**16, size=30_000).tolist())  # many ties
+    whole_bytes = 2048 * 30_000 * 4
+
+    tracemalloc.start()
+    try:
+        score, nearest = max_similarity(features, targets)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # one block of similarities, and less than a tenth of it beside
+    bound = 1.1 * 4 * target_similarity._SIMILARITIES_AT_ONCE
+    assert peak < bound < whole_bytes / 3
+    for row in range(0, 2048, 8):
+        similarity = [float(value) for value in targets @ features[row]]
+        assert max(similarity) == score[row]
+        assert similarity.index(max(similarity)) == nearest[row]

@@ -92,3 +92,37 @@ def test_ids_survive_writing_and_reading(tmp_path_factory, texts):
 
     for number, text in enumerate(texts):
         assert text == read.padded(np.array([number]))[0].tolist()
+
+
+EQUAL = st.lists(st.lists(st.integers(0, 2), max_size=3).map(lambda ids: [9, *ids, 9]), max_size=30)
+
+
+@pytest.mark.parametrize("hash_base", [None, 0, 1], ids=["as it is", "all collide", "sums"])
+@given(EQUAL)
+def test_equal_texts_are_found_and_no_others_however_hashes_collide(hash_base, texts):
+    tokens = tokens_of(*texts)
+    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(len(texts)), 2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if hash_base is not None:
+            patch.setattr("vl_pipeline.data.tokens._HASH_BASE", hash_base)
+        patch.setattr("vl_pipeline.data.tokens._COMPARED_AT_ONCE", 4)
+        first = tokens.first_of_equal(rows)
+
+    found = [texts[rows[place]] for place in first]
+    assert [texts[row] for row in rows] == found
+    if hash_base is None:
+        written = [str(texts[row]) for row in rows]
+        assert [written.index(text) for text in written] == first.tolist()
+
+
+def test_text_that_goes_on_with_id_zero_is_another():
+    tokens = tokens_of([98, 5], [98, 5, 0, 99], [98, 5])
+
+    assert tokens.first_of_equal(np.arange(3)).tolist() == [0, 1, 0]
+
+
+def test_lengths_of_some_texts_are_theirs():
+    tokens = tokens_of([1, 2], [3], [4, 5, 6])
+
+    assert tokens.lengths_of(np.array([2, 0])).tolist() == [3, 2]

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import distinct_picture, fake_tokens
+from tests.fakes import build_model, distinct_picture, fake_tokens, tokens_of
 from vl_pipeline.data.loader import load_evaluation_views
 from vl_pipeline.embedding import encode
 from vl_pipeline.embedding.encode import TextEncoder, batches_by_length, encode_images
@@ -127,3 +127,74 @@ def test_images_are_encoded_with_batch_statistics_at_rest(resnet):
     together = encode_images(resnet, images, device=CPU, batch_size=3, num_threads=1)
 
     assert np.allclose(alone[0], together[0], atol=1e-5)
+
+
+class CountedTrunk(torch.nn.Module):
+    """Counts the texts that pass a function; stands in for `text_features`."""
+
+    def __init__(self, original) -> None:
+        super().__init__()
+        self.original = original
+        self.num_texts = 0
+
+    def forward(self, trunk, tokens):
+        self.num_texts += len(tokens)
+        return self.original(trunk, tokens)
+
+
+@pytest.fixture
+def counted(monkeypatch) -> CountedTrunk:
+    counted = CountedTrunk(encode.text_features)
+    monkeypatch.setattr(encode, "text_features", counted)
+    return counted
+
+
+def test_equal_texts_pass_the_tower_once_and_have_equal_features(fake_vit, counted):
+    tokens = tokens_of([98, 1, 99], [98, 2, 3, 99], [98, 1, 99], [98, 1, 1, 99], [98, 1, 99])
+
+    features = TextEncoder(fake_vit, CPU).features(tokens)
+
+    assert counted.num_texts == 3
+    assert np.allclose(one_by_one(fake_vit, tokens, project=False), features, atol=1e-6)
+    assert np.array_equal(features[[0, 0]], features[[2, 4]])
+    assert np.abs(features[0] - features[3]).max() > 0.01
+
+
+def test_encoder_with_a_trunk_of_its_own_stays_as_it_was(fake_vit):
+    encoder, tokens = TextEncoder(fake_vit, CPU), fake_tokens(5)
+    before = encoder.features(tokens)
+    weights = encoder.trunk_weights()
+    other = encoder.with_trunk(weights)
+    with torch.no_grad():
+        for parameter in fake_vit.parameters():
+            parameter += torch.randn_like(parameter)
+    fake_vit.train()
+
+    assert np.array_equal(before, other.features(tokens))
+    assert np.array_equal(before, encoder.with_trunk(weights).features(tokens))
+    assert np.abs(before - encoder.features(tokens)).max() > 0.01
+    assert fake_vit.text_tower.training
+
+
+@pytest.mark.parametrize("name", ["vit-fake-16", "vit-fake-16-noncausal"])
+def test_length_buckets_give_what_padding_to_the_whole_context_gives(fake_vit_name, name):
+    # float32 rounding in another order: 1e-5 on features of length 1
+    model = build_model(name).eval()
+    tokens = fake_tokens(40, longest=11)
+    padded = np.zeros((40, model.text_tower.trunk.context_length), dtype=np.int64)
+    short = tokens.padded(np.arange(40))
+    padded[:, : short.shape[1]] = short
+    trunk = model.text_tower.trunk
+
+    with torch.no_grad():
+        if trunk.attn_mask is None:
+            expected = trunk(torch.from_numpy(padded))
+        else:
+            embedded = trunk.token_embedding(torch.from_numpy(padded)) + trunk.positional_embedding
+            hidden = trunk.ln_final(trunk.transformer(embedded, attn_mask=trunk.attn_mask))
+            expected = hidden[torch.arange(40), torch.from_numpy(padded).argmax(dim=1)]
+
+    features = TextEncoder(model, CPU).features(tokens)
+
+    assert len(set(tokens.lengths.tolist())) > 5
+    assert np.allclose(unit(expected).numpy(), features, atol=1e-5)

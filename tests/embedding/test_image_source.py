@@ -73,6 +73,8 @@ def test_each_image_passes_the_trunk_once(fake_vit, images, tmp_path):
 
     assert source.num_computed == 6
     assert trunk.batch_sizes == [4, 4]  # 0 to 3; then 4 and 5, filled up to a whole batch
+    times_seen = np.bincount([0, 1, 2, 3, 2, 3, 4, 5, 0, 5, 1, 4], minlength=10)
+    assert source.num_computed == source.num_forwards(times_seen)
 
 
 def test_image_that_comes_twice_in_a_batch_passes_once(fake_vit, images, tmp_path):
@@ -138,3 +140,17 @@ def test_fresh_views_are_the_loaders_and_pass_the_trunk_with_gradient(fake_vit, 
         second_view = fake_vit.image_tower.projection(fake_vit.image_features(pixels[0][1]))
     assert torch.allclose(second_view, embeddings[1], atol=1e-6)
     assert fake_vit.image_tower.trunk.conv1.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_fresh_views_pass_the_trunk_each_time(fake_vit, images, num_views):
+    views = TrainingViews(min_crop_fraction=0.5, flip_probability=0.5)
+    loader = ViewLoader(images, views, side_px=16, num_views=num_views, seed=0)
+    source = FreshViews(fake_vit, loader, device=CPU, num_threads=1)
+    trunk = fake_vit.image_tower.trunk = CountedTrunk(fake_vit.image_tower.trunk)
+
+    for inputs in source.inputs(numbered([0, 1], [1, 2])):
+        source.embed(inputs)
+
+    times_seen = np.bincount([0, 1, 1, 2], minlength=10)
+    assert sum(trunk.batch_sizes) == source.num_forwards(times_seen) == 4 * num_views

@@ -9,7 +9,7 @@ from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.embedding.store import Embeddings, fill_embeddings, read_embeddings
 from vl_pipeline.models.towers import build_tokenizer
-from vl_pipeline.training.run import look_with
+from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.simcse import SimCse
 from vl_pipeline.training.start import Start, embed_captions
 
@@ -72,9 +72,11 @@ def test_rounds_compare_with_the_same_targets_as_before_training(tmp_path):
     tokens = tokenize(written_out, tokenizer)
     encoder = TextEncoder(start.model, CPU)
 
-    look = look_with(encoder, pool_table(2), start.tokens, CLASSES, tokens)()
+    looks = PoolLooks(
+        encoder, pool_table(2), start.tokens, target_texts=CLASSES, target_tokens=tokens
+    )
 
-    found = look(np.arange(2))
+    found = looks.now()(np.arange(2))
     np.testing.assert_allclose(start.embeddings.targets, found.target_features, atol=1e-6)
     assert list(found.target_texts) == CLASSES
 

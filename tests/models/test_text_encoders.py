@@ -13,7 +13,7 @@ from tests.fakes import model_config, write_text_encoder
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.errors import ParameterError
-from vl_pipeline.models.dual_encoder import DualEncoder
+from vl_pipeline.models.dual_encoder import DualEncoder, unit
 from vl_pipeline.models.towers import build_tokenizer
 from vl_pipeline.models.weights import load_model, save_model
 from vl_pipeline.training.simcse import SimCse
@@ -49,6 +49,24 @@ def test_features_are_the_encoders_own_mean_over_a_text_s_tokens(folder):
             hidden = bert(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
         mean = hidden.mean(dim=0).numpy()
         np.testing.assert_allclose(mean / np.linalg.norm(mean), row, atol=1e-5)
+
+
+def test_length_buckets_give_what_padding_to_the_whole_context_gives(folder):
+    # the padding is masked, so only rounding differs: 1e-5 on features of length 1
+    config = model_config(NAME, text_encoder=str(folder))
+    model = DualEncoder(config, seed=0).eval()
+    texts = [" ".join(["a red dog"] * n) for n in range(1, 9)] * 3 + TEXTS
+    # its own limit is 32 positions, less than the model's context
+    padded = np.zeros((len(texts), 32), dtype=np.int64)
+    tokens = tokenize(texts, build_tokenizer(config))
+    short = tokens.padded(np.arange(len(texts)))
+    padded[:, : short.shape[1]] = short
+
+    with torch.no_grad():
+        expected = unit(model.text_tower.trunk(torch.from_numpy(padded))).numpy()
+
+    assert len(set(tokens.lengths.tolist())) > 5
+    assert np.allclose(expected, features_of(model, config, texts), atol=1e-5)
 
 
 def test_the_projection_is_apart_and_new_for_each_seed(folder):

@@ -2,6 +2,7 @@ import json
 import logging
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.rescoring import LastScores
 from vl_pipeline.training.schedule import RoundState
 
 FINGERPRINT = {"pool": "aa", "code": "bb"}
@@ -96,6 +98,30 @@ def test_progress_comes_back(tmp_path):
     assert (progress.step, progress.num_batches_done) == (3, 1)
     assert progress.history == [{"step": 3, "loss_total": 0.5}]
     assert progress.rounds == [{"round": 2, "status": "filled", "num_kept": 3}]
+
+
+def test_what_a_schedule_goes_on_with_comes_back(tmp_path):
+    last = LastScores(np.array([np.nan, 0.5], np.float32), np.array([-1, 2], np.int32))
+    encoder = {"layer.weight": np.ones((2, 2), np.float32), "bias": np.zeros(2, np.float32)}
+    progress = progress_at(1)
+    progress.round = replace(progress.round, last_scores=last, encoder=encoder)
+    folder_of(tmp_path).save(*new_run(), progress)
+
+    restored = folder_of(tmp_path).restore(*new_run()).round
+
+    np.testing.assert_array_equal(last.score, restored.last_scores.score)
+    np.testing.assert_array_equal(last.given_in, restored.last_scores.given_in)
+    assert encoder.keys() == restored.encoder.keys()
+    assert all((encoder[name] == array).all() for name, array in restored.encoder.items())
+
+
+def test_checkpoint_that_lost_what_its_schedule_goes_on_with_is_passed_over(tmp_path):
+    progress = progress_at(1)
+    progress.round = replace(progress.round, encoder={"bias": np.zeros(2, np.float32)})
+    path = folder_of(tmp_path).save(*new_run(), progress)
+    (path / "schedule.safetensors").unlink()
+
+    assert folder_of(tmp_path).restore(*new_run()).step == 0
 
 
 def test_progress_before_the_first_round_comes_back(tmp_path):

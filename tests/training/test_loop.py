@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import math
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,21 @@ import pytest
 import torch
 
 from tests.fakes import fake_tokens, objective_of, write_pool_shard
-from vl_pipeline.curation.selection import Candidates
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.data.loader import ViewLoader
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.views import TrainingViews
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures
-from vl_pipeline.errors import TrainingError
+from vl_pipeline.errors import CurationError, TrainingError
 from vl_pipeline.objectives.contrastive import Symmetric
 from vl_pipeline.objectives.objective import Needs, Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
 from vl_pipeline.training.curate_while_loading import CurateWhileLoading
+from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Batch, Trainer, Training
 from vl_pipeline.training.optimization import Optimization
+from vl_pipeline.training.rescoring import SkipRescoring
 from vl_pipeline.training.schedule import CurateDuringTraining, EpochsOverCuratedSet, Round, Site
 
 CPU = torch.device("cpu")
@@ -34,8 +36,13 @@ VIEWS = TrainingViews(min_crop_fraction=0.5, flip_probability=0.5)
 CURATOR = TargetSimilarity(
     threshold=0.5, threshold_mode=ThresholdMode.QUANTILE, min_keep_fraction=0.1, block_size=6
 )
+IN_ROUNDS = CurateDuringTraining(curate_every=2, max_scan=100, calibration_size=12)
+SKIP = SkipRescoring(quantile=0.5, margin=0.0, sample_size=4, audit_size=2)
 SCHEDULES = {
-    "during training": CurateDuringTraining(curate_every=2, max_scan=100, calibration_size=12),
+    "during training": IN_ROUNDS,
+    "overlapped": dataclasses.replace(IN_ROUNDS, overlap=True),
+    "skipping": dataclasses.replace(IN_ROUNDS, skip_rescoring=SKIP),
+    "overlapped and skipping": dataclasses.replace(IN_ROUNDS, overlap=True, skip_rescoring=SKIP),
     "while loading": CurateWhileLoading(fill_steps=2, calibration_size=12),
     "before training": EpochsOverCuratedSet(),
 }
@@ -77,26 +84,26 @@ class World:
     tokens = fake_tokens(NUM_PAIRS)
     target_tokens = fake_tokens(3, longest=5)
 
+    def looks(self, model) -> PoolLooks:
+        return PoolLooks(
+            TextEncoder(model, CPU),
+            self.pool,
+            self.tokens,
+            target_texts=["first", "second", "third"],
+            target_tokens=self.target_tokens,
+        )
+
     def site(self, model) -> Site:
-        encoder = TextEncoder(model, CPU)
-
-        def look():
-            return lambda rows: Candidates(
-                rows=rows,
-                pool=self.pool,
-                target_texts=[],
-                encode_captions=lambda rows: encoder.features(self.tokens, rows),
-                encode_targets=lambda: encoder.features(self.target_tokens),
-            )
-
-        before = TextEncoder(self.model, CPU)
-        captions, targets = before.features(self.tokens), before.features(self.target_tokens)
+        looks = self.looks(model)
+        before = self.looks(self.model).now()
+        everything = before(np.arange(NUM_PAIRS))
+        captions, targets = everything.caption_features, everything.target_features
         return Site(
             num_pairs=NUM_PAIRS,
             curator=CURATOR,
-            look=look,
+            look=looks.now,
             look_before_training=lambda rows: dataclasses.replace(
-                look()(rows),
+                before(rows),
                 encode_captions=lambda rows: captions[rows],
                 encode_targets=lambda: targets,
             ),
@@ -104,6 +111,9 @@ class World:
             curated=np.arange(0, NUM_PAIRS, 2),
             batch_size=BATCH_SIZE,
             seed=0,
+            weights=looks.weights,
+            look_at=looks.at,
+            num_encoded=looks.num_encoded,
         )
 
     def trainer(self, settings: Training, *, objective=None, num_views: int = 1, model=None):
@@ -128,7 +138,7 @@ class World:
         trainer = self.trainer(settings or training(), **parts)
         rounds: list[Round] = []
         progress = trainer.run(
-            SCHEDULES[schedule],
+            SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
             self.site(trainer.model),
             CheckpointFolder(folder, {"run": "this"}),
             on_round=rounds.append,
@@ -417,6 +427,97 @@ def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(world, tmp_path
     trainer = world.trainer(training())
     CheckpointFolder(tmp_path / "run", {"run": "this"}).restore(trainer.modules, trainer.optimizer)
     assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
+
+
+# --- rounds chosen ahead
+
+
+class OneRoundStale:
+    """What overlapping has to give, in one thread: rounds chosen with copies put aside before."""
+
+    def rounds(self, site: Site, *, resume=None):
+        assert resume is None
+        current = IN_ROUNDS._curate(site, site.look(), None)
+        while True:
+            before = site.weights()
+            yield current
+            current = IN_ROUNDS._curate(site, site.look_at(before), current.state)
+
+
+def test_overlapped_rounds_are_those_of_an_encoder_that_is_one_round_old(world, tmp_path):
+    settings = training(num_steps=10)
+    stale, expected, rounds = world.run(tmp_path / "stale", settings, schedule=OneRoundStale())
+    overlapped, progress, found = world.run(tmp_path / "ahead", settings, schedule="overlapped")
+    _, _, fresh = world.run(tmp_path / "fresh", settings)
+
+    assert 5 == len(rounds) == len(found)
+    for one, other in zip(rounds, found, strict=True):
+        assert one.state.rows.tolist() == other.state.rows.tolist()
+        assert one.selection.score.tolist() == other.selection.score.tolist()
+        age = min(1, one.state.index) * 2
+        assert {**one.statistics, "encoder_age_steps": age} == other.statistics
+    assert same(weights_of(stale), weights_of(overlapped))
+    assert expected.history == progress.history
+    # and the age shows: the first two rounds see the same weights, the third does not
+    scores = [[r.selection.score.tolist() for r in run] for run in (found, fresh)]
+    assert scores[0][:1] == scores[1][:1]
+    assert scores[0][2:] != scores[1][2:]
+
+
+def test_error_of_a_round_chosen_ahead_comes_when_the_round_is_due(world, tmp_path):
+    class FailsInSecondRound:
+        block_size = None
+        num_calibrated = 0
+
+        def calibrate(self, sample):
+            self.num_calibrated += 1
+            if self.num_calibrated == 2:
+                raise CurationError("round 1 kept 0 of 24 candidates")
+            return CURATOR.calibrate(sample)
+
+    trainer = world.trainer(training())
+    site = dataclasses.replace(world.site(trainer.model), curator=FailsInSecondRound())
+    folder = CheckpointFolder(tmp_path / "run", {"run": "this"})
+
+    with pytest.raises(CurationError, match="round 1 kept 0"):
+        trainer.run(SCHEDULES["overlapped"], site, folder, on_round=lambda _: None)
+
+    restored = world.trainer(training())
+    assert folder.restore(restored.modules, restored.optimizer).step == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_thread_is_left_when_training_ends(world, tmp_path, fails):
+    class Fails:
+        needs = Needs()
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            raise PowerCutError
+
+    objective = Objective({"contrastive": (1.0, Fails())}) if fails else None
+    before = set(threading.enumerate())
+    try:
+        world.run(
+            tmp_path / "run", training(num_steps=1), schedule="overlapped", objective=objective
+        )
+    except PowerCutError:
+        assert fails
+
+    assert {t for t in threading.enumerate() if t.name == "curate-ahead"} - before == set()
+
+
+def test_rounds_count_the_captions_that_pass_the_tower(world, tmp_path):
+    _, progress, _ = world.run(tmp_path / "run", schedule="during training")
+    _, skipping, _ = world.run(tmp_path / "skipping", schedule="skipping")
+
+    for record in progress.rounds:  # 12 to calibrate, and what is scanned; no two captions equal
+        assert 12 + record["num_scanned"] == record["captions_encoded"]
+    first, *later = skipping.rounds
+    assert 12 + first["num_scanned"] == first["captions_encoded"]
+    for record in later:
+        sampled = record["captions_encoded"] - 12 - record["num_rescored"]
+        assert record["num_rescored"] + record["num_skipped"] == record["num_scanned"]
+        assert 0 <= sampled <= SKIP.sample_size + SKIP.audit_size
 
 
 # --- a batch in parts

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
@@ -106,11 +106,16 @@ def between_scores(score: Float32[np.ndarray, " n"], share: float) -> float:
     """Find a threshold that about `share` of the scores lie below, half-way between two of them.
 
     A quantile that is itself a score would let that pair pass or not by its last bit, which
-    differs with how many similarities are computed at once.
+    differs with how many similarities are computed at once. Scores that tie at the quantile pass
+    together: many captions may be a target text word for word.
     """
-    ordered = np.sort(score)
-    below = int(share * (len(ordered) - 1))
-    return float(ordered[below : below + 2].astype(np.float64).mean())
+    ordered = np.sort(score).astype(np.float64)
+    num_below = int(share * (len(ordered) - 1)) + 1
+    if num_below == len(ordered):
+        return float(ordered[-1])  # nothing scores higher
+    lowest_kept = ordered[num_below]
+    lower = np.append(-1.0, ordered[ordered < lowest_kept])[-1]
+    return float((lower + lowest_kept) / 2)
 
 
 def max_similarity(
@@ -133,12 +138,18 @@ def max_similarity(
     rows_at_once = max(1, _SIMILARITIES_AT_ONCE // len(targets))
     for start in range(0, len(features), rows_at_once):
         block = slice(start, start + rows_at_once)
-        similarity = features[block] @ targets.T
-        nearest[block] = similarity.argmax(axis=1)
-        best[block] = similarity[np.arange(len(similarity)), nearest[block]]
+        best[block], nearest[block] = _best_of_row(features[block] @ targets.T)
     if np.isnan(best).any():
         raise CurationError(
             "some caption or target features are not numbers; the text tower diverged, lower "
             "text_start.learning_rate or training.optimization.learning_rate"
         )
     return best.clip(-1, 1), nearest  # rounding can leave a product of unit vectors above 1
+
+
+def _best_of_row(
+    similarity: Float32[np.ndarray, "n targets"],
+) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Give each row's largest entry and its place; the block is freed when this returns."""
+    places = similarity.argmax(axis=1)
+    return similarity[np.arange(len(similarity)), places], places

@@ -36,17 +36,17 @@ class ViewLoader:
         self._images = images
         self._views = views
         self._side_px = side_px
-        self._num_views = num_views
+        self.num_views = num_views
         self._seed = seed
 
     def load(self, step: int, rows: Rows) -> UInt8[np.ndarray, "views n side side 3"]:
         """Load the views of one step's pairs; the same step and rows give the same pixels."""
-        shape = (self._num_views, len(rows), self._side_px, self._side_px, 3)
+        shape = (self.num_views, len(rows), self._side_px, self._side_px, 3)
         pixels = np.empty(shape, dtype=np.uint8)
         for place, row in enumerate(rows):
             data = self._images.read(int(row))
             draw = np.random.default_rng([self._seed, step, int(row)])
-            for view in range(self._num_views):
+            for view in range(self.num_views):
                 pixels[view, place] = training_view(
                     data, self._views, side_px=self._side_px, draw=draw
                 )

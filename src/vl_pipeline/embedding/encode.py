@@ -1,14 +1,17 @@
 """Encode many texts or images without training.
 
 Texts are encoded in batches of similar length, padded only to the longest of their batch: web
-captions are short, and a transformer's cost is in its positions.
+captions are short, and a transformer's cost is in its positions. Equal texts are encoded once.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import nn
 from tqdm import tqdm
 
 from vl_pipeline.data.loader import load_ahead, load_evaluation_views
@@ -16,6 +19,7 @@ from vl_pipeline.data.pool import Rows
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.models.device import autocast_for
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
+from vl_pipeline.models.towers import text_features
 
 _TOKENS_AT_ONCE = 4096  # padding included; larger batches leave the cache of a CPU core
 _TEXTS_AT_ONCE = 1024
@@ -26,13 +30,16 @@ class TextEncoder:
 
     def __init__(self, model: DualEncoder, device: torch.device) -> None:
         """Take the model as it is; it is not copied, so later training shows in later calls."""
-        self._model = model
+        self._tower = model.text_tower
         self._device = device
+        self._stream: torch.cuda.Stream | None = None  # the current one
 
     def features(
         self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
     ) -> Float32[np.ndarray, "n width"]:
         """Encode texts to unit-length features, before the projection (what CiT compares).
+
+        Texts with equal token ids pass the tower once.
 
         Args:
             tokens: The texts.
@@ -44,34 +51,70 @@ class TextEncoder:
     def embeddings(
         self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
     ) -> Float32[np.ndarray, "n dim"]:
-        """Encode texts to unit-length embeddings; arguments as for `features`."""
+        """Encode texts to unit-length embeddings; as `features` does."""
         return self._encode(tokens, rows, project=True, progress=progress)
+
+    def trunk_weights(self) -> dict[str, np.ndarray]:
+        """Copy all that `features` depends on, as it is now."""
+        state = self._tower.trunk.state_dict()
+        return {name: t.detach().to("cpu", copy=True).numpy() for name, t in state.items()}
+
+    def with_trunk(self, weights: Mapping[str, np.ndarray]) -> "TextEncoder":
+        """Give an encoder with a tower of its own whose trunk has these weights.
+
+        It may run in another thread while this one's tower is trained; on a GPU it has a stream of
+        its own.
+        """
+        other = copy.copy(self)
+        other._tower = copy.deepcopy(self._tower)
+        tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+        other._tower.trunk.load_state_dict(tensors)
+        if self._device.type == "cuda":
+            other._stream = torch.cuda.Stream(self._device)
+            other._stream.wait_stream(torch.cuda.current_stream(self._device))
+        return other
 
     @torch.inference_mode()
     def _encode(
         self, tokens: Tokens, rows: Rows | None, *, project: bool, progress: str | None
     ) -> np.ndarray:
         rows = np.arange(len(tokens)) if rows is None else rows
-        was_training = self._model.training
-        self._model.eval()
+        first = tokens.first_of_equal(rows)
+        distinct = np.flatnonzero(first == np.arange(len(rows)))
         encoded: np.ndarray | None = None
         bar = tqdm(
-            total=len(rows), desc=progress, unit="caption", disable=None if progress else True
+            total=len(distinct), desc=progress, unit="caption", disable=None if progress else True
         )
-        for places in batches_by_length(tokens.lengths[rows]):
-            padded = torch.from_numpy(tokens.padded(rows[places])).to(self._device)
-            with autocast_for(self._device):
-                vectors = self._model.text_features(padded)
-                if project:
-                    vectors = self._model.text_tower.projection(vectors)
-            vectors = unit(vectors).cpu().numpy()
-            if encoded is None:
-                encoded = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
-            encoded[places] = vectors
-            bar.update(len(places))
+        with _evaluation_mode(self._tower), torch.cuda.stream(self._stream):
+            for part in batches_by_length(tokens.lengths_of(rows[distinct])):
+                places = distinct[part]
+                vectors = self._vectors(tokens.padded(rows[places]), project=project)
+                if encoded is None:
+                    encoded = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
+                encoded[places] = vectors
+                bar.update(len(places))
         bar.close()
-        self._model.train(was_training)
-        return np.empty((0, 0), dtype=np.float32) if encoded is None else encoded
+        if encoded is None:
+            return np.empty((0, 0), dtype=np.float32)
+        return encoded if len(distinct) == len(rows) else encoded[first]
+
+    def _vectors(self, padded: np.ndarray, *, project: bool) -> np.ndarray:
+        with autocast_for(self._device):
+            vectors = text_features(self._tower.trunk, torch.from_numpy(padded).to(self._device))
+            if project:
+                vectors = self._tower.projection(vectors)
+        return unit(vectors).cpu().numpy()
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    was_training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in was_training:
+            part.training = True
 
 
 def batches_by_length(lengths: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 from torch import Tensor
 
 from vl_pipeline.data.atomic import atomic_file
@@ -33,6 +33,10 @@ class ImageSource(Protocol):
 
     def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
         """Turn one batch's input into embeddings, with gradient."""
+        ...
+
+    def num_forwards(self, times_seen: Int32[np.ndarray, " pairs"]) -> int:
+        """Count the images that have to pass the trunk where pairs are seen so often."""
         ...
 
 
@@ -59,6 +63,10 @@ class FreshViews:
         return torch.stack(
             [tower.projection(self._model.image_features(pixels)) for pixels in inputs]
         )
+
+    def num_forwards(self, times_seen: Int32[np.ndarray, " pairs"]) -> int:
+        """Each view of each sight passes; the second pass of a batch in parts is not counted."""
+        return int(times_seen.sum()) * self._loader.num_views
 
     def _load(self, batch: NumberedBatch) -> Tensor:
         pixels = torch.from_numpy(self._loader.load(*batch))
@@ -108,6 +116,10 @@ class FrozenFeatures:
     def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
         """Run the projection."""
         return self._model.image_tower.projection(inputs)
+
+    def num_forwards(self, times_seen: Int32[np.ndarray, " pairs"]) -> int:
+        """Each image passes once however often it is seen, in this run or one before it."""
+        return int((times_seen > 0).sum())
 
     @torch.no_grad()
     def _compute(self, rows: Rows) -> None:

@@ -167,7 +167,7 @@ class RunLog:
         """Make a run below this one for each cell of a sweep that has none yet."""
         query = f"tags.`{_PARENT_TAG}` = '{self.run_id}'"
         found = self._client.search_runs([self._experiment_id], query, max_results=50000)
-        known = {run.data.tags.get(_KEY_TAG) for run in found if run.info.status == "FINISHED"}
+        known = {run.data.tags.get(_KEY_TAG) for run in found if run.info.status != "RUNNING"}
         for cell in json.loads(path.read_text()):
             if cell["key"] not in known:
                 self._log_cell(cell)
@@ -182,6 +182,10 @@ class RunLog:
         log = RunLog(Store(self._client, self._experiment_id), run.info.run_id, "", {})
         named = {n: cell[n] for n in ("strategy", "value", "seed", "method") if cell[n] is not None}
         log.parameters({**named, **flatten(cell["parameters"])})
+        if "error" in cell:
+            log.tags({"error": cell["error"]})
+            log.close("FAILED")
+            return
         for prefix, values in (
             ("curation", cell["curation"]),
             ("training", cell["training"]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vl_pipeline.sweep.run import Result
 from vl_pipeline.sweep.table import (
     Row,
     Spread,
@@ -20,17 +21,23 @@ _STANDARD_ERRORS = 2.0  # a mean difference of fewer is called a tie
 
 
 def write_report(
-    rows: Sequence[Row], *, targets: Sequence[str], reference: str, split: str, num_pairs: int
+    rows: Sequence[Row],
+    failed: Sequence[Result],
+    *,
+    targets: Sequence[str],
+    reference: str,
+    split: str,
 ) -> str:
     """Write the report in Markdown.
 
     Args:
         rows: See `rows_of`.
+        failed: Cells that could not be trained.
         targets: Tasks whose texts the pool was curated for.
         reference: Strategy that the others are timed against.
         split: That the table's accuracies are measured on.
-        num_pairs: Pairs that each training saw.
     """
+    num_pairs = rows[0].results[0]["training"]["pairs_seen"]
     num_seeds = max(len(row.results) for row in rows)
     return "\n".join(
         [
@@ -54,6 +61,7 @@ def write_report(
             "",
             *_relaxation_lines(rows),
             "",
+            *_failure_lines(failed),
         ]
     )
 
@@ -157,6 +165,8 @@ def _paired_gains(best: Row, other: Row, targets: Sequence[str]) -> np.ndarray:
 
 def _time_lines(rows: Sequence[Row], targets: Sequence[str], reference: str) -> list[str]:
     groups = by_strategy(rows)
+    if reference not in groups:
+        return [f"`{reference}` could not be trained, so there is nothing to time against."]
     wanted = best_by_validation(groups[reference], targets)
     lines: list[str] = []
     for task in targets:
@@ -206,6 +216,18 @@ def _relaxation_lines(rows: Sequence[Row]) -> list[str]:
                 f"{_percent_of(relaxed[0].relaxed_share.mean)} of the pairs, not the threshold."
             )
     return lines or ["Thresholds, not relaxation, kept most pairs in every setting."]
+
+
+def _failure_lines(failed: Sequence[Result]) -> list[str]:
+    if not failed:
+        return []
+    lines = ["## What could not be trained", ""]
+    for cell in failed:
+        name = (
+            cell["strategy"] if cell["value"] is None else f"{cell['strategy']} {cell['value']:g}"
+        )
+        lines.append(f"- `{name}`, seed {cell['seed']}: {cell['error']}")
+    return [*lines, ""]
 
 
 def _percent(spread: Spread) -> str:

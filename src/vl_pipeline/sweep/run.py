@@ -22,6 +22,7 @@ from vl_pipeline.data.atomic import write_json
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.pool import digest_of_pool
 from vl_pipeline.data.tasks import Tasks
+from vl_pipeline.errors import CurationError
 from vl_pipeline.evaluation.run import Evaluation, evaluate_model
 from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.sweep.plan import Cell
@@ -31,7 +32,8 @@ from vl_pipeline.training.run import TrainingData, train_recipe
 
 Result = dict[str, Any]
 """One cell: `strategy`, `method`, `value`, `seed`, `key`, its `parameters` by block, and what came
-of it: `curation`, `training`, `history`, `rounds`, `validation`, `metrics` by task, `seconds`."""
+of it: `curation`, `training`, `history`, `rounds`, `validation`, `metrics` by task, `seconds`; or
+the `error` of one whose curator left too little to train on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +69,20 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
         key = key_of(cell, bench)
         place = scratch / "cells" / f"{key}.json"
         if not place.exists():
-            result = {"key": key, **_run_cell(cell, bench, validate, scratch=scratch)}
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, result)
-        named = {"strategy": cell.strategy, "value": cell.value}  # a plan may rename its cells
-        results.append(json.loads(place.read_text()) | named)
+            write_json(place, _result_of(cell, bench, validate, scratch=scratch))
+        named = {"key": key, "strategy": cell.strategy, "value": cell.value, "seed": cell.seed}
+        results.append(named | json.loads(place.read_text()))
     return results
+
+
+def _result_of(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
+    """Run a cell. One that keeps too few pairs to train on is a result, and not the sweep's end."""
+    about = {"method": cell.recipe.name, "parameters": cell.blocks}
+    try:
+        return about | _run_cell(cell, bench, validate, scratch=scratch)
+    except CurationError as error:
+        return about | {"error": str(error)}
 
 
 def key_of(cell: Cell, bench: Bench) -> str:
@@ -109,11 +119,6 @@ def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: P
         trained.model, data.tokenizer, bench.tasks, bench.evaluation, device=bench.device
     )
     result = {
-        "strategy": cell.strategy,
-        "method": recipe.name,
-        "value": cell.value,
-        "seed": cell.seed,
-        "parameters": cell.blocks,
         "curation": curation,
         "training": training_report(trained, data),
         "history": trained.progress.history,

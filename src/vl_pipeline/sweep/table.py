@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vl_pipeline.errors import CurationError
 from vl_pipeline.sweep.run import Result
 
 MAIN_METRICS = ("zero_shot_top1", "text_to_image_recall_at_5")
@@ -101,10 +102,18 @@ class Row:
 
 
 def rows_of(results: Sequence[Result]) -> list[Row]:
-    """Group results by strategy and value, in their order."""
+    """Group results by strategy and value, in their order; cells that failed are left out.
+
+    Raises:
+        CurationError: If all of them failed.
+    """
     groups: dict[tuple[str, float | None], list[Result]] = {}
     for result in results:
+        if "error" in result:
+            continue
         groups.setdefault((result["strategy"], result["value"]), []).append(result)
+    if not groups:
+        raise CurationError(f"no cell of the sweep could be trained: {results[0]['error']}")
     return [
         Row(
             strategy=strategy,

@@ -9,6 +9,7 @@ loading one runs no code that a stranger could have put there.
         state.json              step, place in the round, random state, history, fingerprint
         round_rows.npy          the pairs of the round in progress
         times_seen.npy          how often each pair of the pool was trained on
+        schedule.safetensors    what else the schedule goes on with, where it has more
 """
 
 import json
@@ -22,12 +23,16 @@ import numpy as np
 import torch
 from jaxtyping import Int32
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vl_pipeline.data.atomic import atomic_folder
+from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CheckpointError
 from vl_pipeline.models.weights import load_weights, save_weights
+from vl_pipeline.training.rescoring import LastScores
 from vl_pipeline.training.schedule import RoundState
 
 logger = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ _DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError),
     *(SafetensorError, CheckpointError),
 )
+_ENCODER, _SCORE, _GIVEN_IN = "encoder/", "last_score", "last_score_given_in"
 _NUM_KEPT = 2  # the last one, and one to fall back on should it turn out damaged
 
 
@@ -82,6 +88,8 @@ class CheckpointFolder:
             save_file(_optimizer_tensors(modules, optimizer), folder / "optimizer.safetensors")
             rows = progress.round.rows if progress.round else np.zeros(0, dtype=np.int64)
             np.save(folder / "round_rows.npy", rows)
+            if progress.round and (arrays := _schedule_arrays(progress.round)):
+                save_arrays(arrays, folder / "schedule.safetensors")
             np.save(folder / "times_seen.npy", progress.times_seen)
             (folder / "state.json").write_text(json.dumps(self._state_of(progress)))
         for old in self._found()[:-_NUM_KEPT]:
@@ -123,7 +131,7 @@ class CheckpointFolder:
         place = state["round"]
         progress = Progress(
             step=state["step"],
-            round=RoundState(rows=rows, **place) if place else None,
+            round=_round_state(folder, place, rows) if place else None,
             num_batches_done=state["num_batches_done"],
             history=state["history"],
             rounds=state["rounds"],
@@ -143,7 +151,13 @@ class CheckpointFolder:
         return {
             "fingerprint": self._fingerprint,
             "step": progress.step,
-            "round": {"index": place.index, "position": place.position} if place else None,
+            "round": {
+                "index": place.index,
+                "position": place.position,
+                "arrays": sorted(_schedule_arrays(place)),
+            }
+            if place
+            else None,
             "num_batches_done": progress.num_batches_done,
             "random_state": torch.get_rng_state().tolist(),
             "history": progress.history,
@@ -154,6 +168,31 @@ class CheckpointFolder:
 
     def _found(self) -> list[Path]:
         return sorted(self.path.glob("step-*"))
+
+
+def _schedule_arrays(state: RoundState) -> dict[str, np.ndarray]:
+    arrays = {_ENCODER + name: array for name, array in state.encoder.items()}
+    if state.last_scores:
+        arrays |= {_SCORE: state.last_scores.score, _GIVEN_IN: state.last_scores.given_in}
+    return arrays
+
+
+def _round_state(folder: Path, place: dict[str, Any], rows: Rows) -> RoundState:
+    names = place["arrays"]
+    arrays = load_arrays(folder / "schedule.safetensors") if names else {}
+    if sorted(arrays) != names:
+        raise CheckpointError(f"schedule.safetensors holds {sorted(arrays)}, not {names}")
+    return RoundState(
+        index=place["index"],
+        position=place["position"],
+        rows=rows,
+        last_scores=LastScores(arrays[_SCORE], arrays[_GIVEN_IN]) if _SCORE in arrays else None,
+        encoder={
+            name.removeprefix(_ENCODER): array
+            for name, array in arrays.items()
+            if name.startswith(_ENCODER)
+        },
+    )
 
 
 def _optimizer_tensors(

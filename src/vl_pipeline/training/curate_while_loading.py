@@ -4,7 +4,7 @@ Each block of the pool is judged when training is about to need it, so nothing w
 of the whole pool, and a pool that is never traversed to its end is never judged to its end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Annotated
 
 import numpy as np
@@ -43,7 +43,7 @@ class CurateWhileLoading:
     fill_steps: Annotated[int, Gt(0)]
     calibration_size: Annotated[int, Ge(1)]
 
-    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Generator[Round]:
         """Yield the next pairs that are kept, round by round.
 
         Raises:

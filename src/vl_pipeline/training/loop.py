@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,9 +139,10 @@ class Trainer:
             disable=None,
         )
         self._counted_until = time.monotonic()
-        rounds = schedule.rounds(site, resume=progress.round)
-        while progress.step < self._training.num_steps:
-            self._train_round(next(rounds), progress, checkpoints, on_round, validate, bar)
+        # closed, a schedule that works ahead stops
+        with closing(schedule.rounds(site, resume=progress.round)) as rounds:
+            while progress.step < self._training.num_steps:
+                self._train_round(next(rounds), progress, checkpoints, on_round, validate, bar)
         bar.close()
         return progress
 

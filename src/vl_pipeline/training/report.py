@@ -16,6 +16,8 @@ def training_report(trained: Trained, data: TrainingData) -> dict[str, Any]:
     """Describe a training: its length, its last losses, and how many pairs it met."""
     last = trained.progress.history[-1]
     rounds = trained.progress.rounds
+    num_images_seen = int(trained.progress.times_seen.sum())
+    encoded = [int(r["captions_encoded"]) for r in rounds if "captions_encoded" in r]
     shares = [float(record["keep_fraction"]) for record in rounds]
     return {
         "pairs_seen": last["pairs_seen"],
@@ -24,6 +26,9 @@ def training_report(trained: Trained, data: TrainingData) -> dict[str, Any]:
         "unique_fraction": len(pc.unique(trained.pairs["uid"])) / data.pool.num_rows,
         "num_rounds": len(rounds),
         "num_scanned": sum(int(record["num_scanned"]) for record in rounds),
+        **({"captions_encoded": sum(encoded)} if encoded else {}),
+        "image_forwards": trained.image_forwards,
+        "image_forwards_saved": max(0, num_images_seen - trained.image_forwards),
         **({"mean_keep_fraction": float(np.mean(shares))} if shares else {}),
         **{name: value for name, value in last.items() if name.startswith("loss_")},
         "temperature": last["temperature"],

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,15 @@ import torch
 
 from vl_pipeline import __version__
 from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
-from vl_pipeline.curation.selection import (
-    Candidates,
-    Curator,
-    look_before_training,
-    no_pair_scores,
-)
+from vl_pipeline.curation.selection import Curator, look_before_training
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
-from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
+from vl_pipeline.data.pool import PoolImages, digest_of_pool, rows_of_uids
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
-from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
+from vl_pipeline.embedding.prompts import prompts
 from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
@@ -37,6 +30,7 @@ from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training, Validate
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
@@ -104,6 +98,7 @@ class Trained:
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
         scratch: Where its checkpoints and rounds lie; of no use once all of this is saved.
+        image_forwards: Images that had to pass the image trunk for the steps of this run.
     """
 
     model: DualEncoder
@@ -112,6 +107,7 @@ class Trained:
     last_hits: np.ndarray | None
     lineage: dict[str, Any]
     scratch: Path
+    image_forwards: int
 
 
 def train_recipe(
@@ -135,10 +131,11 @@ def train_recipe(
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
     objective = recipe.objective.build(model, seed=recipe.training.seed)
+    source = _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch)
     trainer = Trainer(
         model,
         objective,
-        _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch),
+        source,
         data.tokens,
         recipe.training,
         device=device,
@@ -167,6 +164,7 @@ def train_recipe(
         else None,
         lineage=lineage,
         scratch=own,
+        image_forwards=source.num_forwards(progress.times_seen),
     )
 
 
@@ -174,38 +172,6 @@ def write_checkpoint(folder: Path, trained: Trained, config: DualEncoderConfig) 
     """Fill a folder with the model and `lineage.json`."""
     save_model(trained.model, config, folder)
     (folder / "lineage.json").write_text(json.dumps(trained.lineage, indent=2, default=str) + "\n")
-
-
-def look_with(
-    encoder: TextEncoder,
-    pool: pa.Table,
-    tokens: Tokens,
-    target_texts: list[str],
-    target_tokens: Tokens,
-    pair_scores: PairScores | None = None,
-) -> Callable[[], Callable[[Rows], Candidates]]:
-    """Give a function that starts a round: target texts are encoded once in each.
-
-    `target_tokens` hold the texts in all of their templates, in the order of `prompts`.
-    Pair scores stay those of their scorer, which is not trained.
-    """
-
-    def start_round() -> Callable[[Rows], Candidates]:
-        @cache
-        def encode_targets() -> np.ndarray:
-            features = encoder.features(target_tokens)
-            return mean_of_prompts(features, num_classes=len(target_texts))
-
-        return lambda rows: Candidates(
-            rows=rows,
-            pool=pool,
-            target_texts=target_texts,
-            encode_captions=lambda rows: encoder.features(tokens, rows),
-            encode_targets=encode_targets,
-            score_pairs=pair_scores.of if pair_scores else no_pair_scores,
-        )
-
-    return start_round
 
 
 def _build_model(data: TrainingData, recipe: Recipe) -> DualEncoder:
@@ -262,20 +228,28 @@ def _image_source(
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
     target_texts = data.embeddings.target_texts
-    written_out = prompts(target_texts, data.embeddings.target_templates)
-    target_tokens = tokenize(written_out, data.tokenizer)
-    encoder = TextEncoder(model, device)
+    looks = PoolLooks(
+        TextEncoder(model, device),
+        data.pool,
+        data.tokens,
+        target_texts=target_texts,
+        target_tokens=tokenize(
+            prompts(target_texts, data.embeddings.target_templates), data.tokenizer
+        ),
+        pair_scores=data.pair_scores,
+    )
     return Site(
         num_pairs=data.pool.num_rows,
         curator=recipe.curator,
-        look=look_with(
-            encoder, data.pool, data.tokens, target_texts, target_tokens, data.pair_scores
-        ),
+        look=looks.now,
         look_before_training=look_before_training(data.pool, data.embeddings, data.pair_scores),
         initial_targets=data.embeddings.targets,
         curated=rows_of_uids(data.pool, data.curated["uid"]),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        weights=looks.weights,
+        look_at=looks.at,
+        num_encoded=looks.num_encoded,
     )
 
 

@@ -6,7 +6,7 @@ sees no difference.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Protocol
@@ -21,6 +21,13 @@ from vl_pipeline.curation.selection import Candidates, Curator, Selection, conca
 from vl_pipeline.curation.statistics import drift, jaccard, selection_statistics
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CurationError
+from vl_pipeline.training.overlap import Ahead
+from vl_pipeline.training.rescoring import (
+    LastScores,
+    SkippingCurator,
+    SkipRescoring,
+    require_score_and_threshold,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +39,16 @@ class RoundState:
         position: How many pairs of the pool's endless traversal were scanned, this round's
             included.
         rows: The pairs this round trains on, in the order in which they were kept.
+        last_scores: The last score of each pair; None where all are scored anew.
+        encoder: The text trunk's weights when this round began to train; empty where the next
+            round does not choose with them.
     """
 
     index: int
     position: int
     rows: Rows
+    last_scores: LastScores | None = None
+    encoder: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +81,9 @@ class Site:
         curated: Rows that were kept before training.
         batch_size: Pairs per step.
         seed: Of every order drawn.
+        weights: Copies the weights that `look` depends on.
+        look_at: As `look`, under weights that `weights` gave.
+        num_encoded: Captions that passed the text tower so far; None where nobody counts.
     """
 
     num_pairs: int
@@ -79,12 +94,15 @@ class Site:
     curated: Rows
     batch_size: int
     seed: int
+    weights: Callable[[], Mapping[str, np.ndarray]] | None = None
+    look_at: Callable[[Mapping[str, np.ndarray]], Callable[[Rows], Candidates]] | None = None
+    num_encoded: Callable[[], int] | None = None
 
 
 class Schedule(Protocol):
     """Says when pairs are chosen. Its fields are its parameters."""
 
-    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Generator[Round]:
         """Yield rounds without end, or from the middle of the one in `resume`."""
         ...
 
@@ -93,7 +111,7 @@ class Schedule(Protocol):
 class EpochsOverCuratedSet:
     """Trains in epochs on the set that the curate stage made."""
 
-    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Generator[Round]:
         """Yield one shuffled pass over the curated set per round.
 
         Raises:
@@ -119,6 +137,10 @@ class CurateDuringTraining:
         curate_every: Optimiser steps a full round feeds.
         max_scan: Pairs a round may look at.
         calibration_size: Pairs sampled to calibrate the curator at the start of a round.
+        skip_rescoring: When pairs that scored far below the threshold are not scored again; None,
+            each pair is scored each time, as CiT does.
+        overlap: Choose the next round while this one trains, with the text tower as it was when
+            this one began; otherwise with the tower as it is after it, as CiT does.
 
     Source: CiT (arXiv 2301.02241) algorithm 1. Its released code never ends a round that cannot
     be filled; this one does, and says so in the round's `status`.
@@ -127,35 +149,117 @@ class CurateDuringTraining:
     curate_every: Annotated[int, Gt(0)]
     max_scan: Annotated[int, Gt(0)]
     calibration_size: Annotated[int, Ge(1)]
+    skip_rescoring: SkipRescoring | None = None
+    overlap: bool = False
 
-    def rounds(self, site: Site, *, resume: RoundState | None) -> Iterator[Round]:
+    def rounds(self, site: Site, *, resume: RoundState | None) -> Generator[Round]:
         """Yield curations, each with one shuffled pass over what it kept.
 
         Raises:
             CurationError: If a round keeps less than one batch.
+            ParameterError: If `skip_rescoring` is set and the curator has no score and threshold.
         """
         require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
-        previous = resume
-        if resume:
-            yield Round(state=resume, batches=shuffled_batches(resume, site))
-        while True:
-            new_round = self._curate(site, previous)
-            previous = new_round.state
-            yield new_round
+        if self.skip_rescoring:
+            require_score_and_threshold(site.curator)
+        current = (
+            Round(state=resume, batches=shuffled_batches(resume, site))
+            if resume
+            else self._curate(site, site.look(), None)
+        )
+        yield from (self._ahead if self.overlap else self._in_turn)(site, current)
 
-    def _curate(self, site: Site, previous: RoundState | None) -> Round:
+    def _in_turn(self, site: Site, current: Round) -> Generator[Round]:
+        while True:
+            yield current
+            current = self._curate(site, site.look(), current.state)
+
+    def _ahead(self, site: Site, current: Round) -> Generator[Round]:
+        """Choose each round in a thread while the one before it is trained.
+
+        The weights it chooses with are part of the state of the round that is trained, so that an
+        interrupted run chooses again with the same.
+        """
+        assert site.weights is not None and site.look_at is not None
+        while True:
+            state = current.state
+            if not state.encoder:
+                state = dataclasses.replace(state, encoder=site.weights())
+                current = dataclasses.replace(current, state=state)
+            look = site.look_at(state.encoder)
+
+            def curate(
+                go_on: Callable[[], None],
+                look: Callable[[Rows], Candidates] = look,
+                state: RoundState = state,
+            ) -> Round:
+                def checked(rows: Rows) -> Candidates:
+                    go_on()
+                    return look(rows)
+
+                return self._curate(site, checked, state)
+
+            with Ahead(curate) as ahead:
+                yield current
+                current = ahead.result()
+
+    def _curate(
+        self, site: Site, look: Callable[[Rows], Candidates], previous: RoundState | None
+    ) -> Round:
         index = previous.index + 1 if previous else 0
-        look = _in_round(site.look(), index)
+        num_encoded_before = site.num_encoded() if site.num_encoded else 0
+        look = _in_round(look, index)
         sample = calibration_sample(site, index, self.calibration_size)
         curator = site.curator.calibrate(look(sample))
-        budget = self.curate_every * site.batch_size
         start = previous.position if previous else 0
+        skipping = self._skipping(site, curator, look, previous)
         selection, position, status = scan(
-            site, curator, look, start=start, budget=budget, max_scan=self.max_scan
+            site,
+            skipping or curator,
+            look,
+            start=start,
+            budget=self.curate_every * site.batch_size,
+            max_scan=self.max_scan,
         )
         targets = look(selection.rows[:0]).target_features
-        statistics = {"status": status, "target_drift": drift(site.initial_targets, targets)}
-        return round_after(previous, site, selection, position=position, statistics=statistics)
+        statistics: dict[str, float | str] = {
+            "status": status,
+            "target_drift": drift(site.initial_targets, targets),
+        }
+        if self.overlap:
+            age = len(previous.rows) // site.batch_size if previous else 0
+            statistics["encoder_age_steps"] = age
+        if skipping:
+            statistics |= skipping.statistics(look, seed=site.seed)
+        if site.num_encoded:
+            statistics["captions_encoded"] = site.num_encoded() - num_encoded_before
+        round_ = round_after(previous, site, selection, position=position, statistics=statistics)
+        if not skipping:
+            return round_
+        state = dataclasses.replace(round_.state, last_scores=skipping.last)
+        return dataclasses.replace(round_, state=state)
+
+    def _skipping(
+        self,
+        site: Site,
+        curator: Curator,
+        look: Callable[[Rows], Candidates],
+        previous: RoundState | None,
+    ) -> SkippingCurator | None:
+        if not self.skip_rescoring:
+            return None
+        last = previous.last_scores if previous else None
+        skipping = SkippingCurator(
+            curator,
+            last or LastScores.of_no_round(site.num_pairs),
+            settings=self.skip_rescoring,
+            round_index=previous.index + 1 if previous else 0,
+        )
+        if previous and last:
+            num_scanned = previous.position // (previous.index + 1)  # of a round, so far
+            upcoming = _upcoming(site, previous.position, min(num_scanned, self.max_scan))
+            skipping.measure_drift(look, upcoming, seed=site.seed)
+        return skipping
 
 
 def round_after(
@@ -244,6 +348,16 @@ def traversal_block(num_pairs: int, position: int, size: int, *, seed: int) -> R
 @lru_cache(maxsize=1)
 def _order_of_pass(num_pairs: int, number: int, seed: int) -> Rows:
     return np.random.default_rng([seed, number, 0]).permutation(num_pairs)
+
+
+def _upcoming(site: Site, position: int, size: int) -> Rows:
+    """Give the pairs that a scan of this size comes to, each once."""
+    stop = position + min(size, site.num_pairs)
+    blocks = []
+    while position < stop:
+        blocks.append(traversal_block(site.num_pairs, position, stop - position, seed=site.seed))
+        position += len(blocks[-1])
+    return np.unique(np.concatenate(blocks))
 
 
 def _cut_to_budget(selection: Selection, budget: int) -> Selection:

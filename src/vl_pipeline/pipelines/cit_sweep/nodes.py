@@ -62,10 +62,10 @@ def compare(
     rows, targets = rows_of(cells), tasks.curate_for
     report = write_report(
         rows,
+        [cell for cell in cells if "error" in cell],
         targets=targets,
         reference=sweep.reference,
         split=evaluation.split,
-        num_pairs=cells[0]["training"]["pairs_seen"],
     )
     figures = partial(draw_sweep, rows=rows, targets=targets)
     return summary_metrics(rows, targets=targets), write_csv(rows), report, figures
