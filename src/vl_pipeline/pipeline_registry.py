@@ -20,7 +20,7 @@ from vl_pipeline.pipelines.screen.pipeline import create_pipeline as create_scre
 from vl_pipeline.pipelines.train.pipeline import create_pipeline as create_train
 from vl_pipeline.pipelines.validate.pipeline import create_pipeline as create_validate
 
-SHARED_PARAMETERS = ("pool", "tasks", "model", "training", "evaluation")
+SHARED_PARAMETERS = ("pool", "tasks", "model", "text_start", "training", "evaluation")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -34,16 +34,33 @@ def register_pipelines() -> dict[str, Pipeline]:
         "embed": create_embed(),
         "export": create_export(),
     }
-    shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
-    methods = {method.name: shared + _method_pipeline(method) for method in all_methods()}
+    methods = {
+        method.name: sum((stages[name] for name in _shared_stages(method)), Pipeline([]))
+        + _method_pipeline(method)
+        for method in all_methods()
+    }
     return {**stages, **methods, "affected": create_affected(), "__default__": methods["cit"]}
+
+
+def _shared_stages(method: Method) -> list[str]:
+    return ["ingest", "screen", "validate", *([] if method.has_own_towers else ["embed"])]
 
 
 def _method_pipeline(method: Method) -> Pipeline:
     own = create_curate(method) + create_train(method) + create_evaluate()
+    embedded = set() if method.has_own_towers else {"tokens", "text_start", "embeddings"}
+    pipeline = _in_namespace(own, method, shared={"pool", *embedded})
+    if method.has_own_towers:
+        pipeline += _in_namespace(create_embed(), method, shared={"pool", "text_start_cache"})
+    return pipeline
+
+
+def _in_namespace(pipeline: Pipeline, method: Method, *, shared: set[str]) -> Pipeline:
+    """Put stages under a method's name, but for what it shares with the other methods."""
+    blocks = {f"params:{name}" for name in SHARED_PARAMETERS if name not in method.own}
     return Pipeline(
-        own,
+        pipeline,
         namespace=method.name,
-        inputs={"pool", "tokens", "text_start", "embeddings"},
-        parameters={f"params:{name}" for name in SHARED_PARAMETERS},
+        inputs=shared,
+        parameters=blocks & pipeline.inputs(),
     )
