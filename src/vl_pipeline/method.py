@@ -43,3 +43,8 @@ class Method:
     def has_own_towers(self) -> bool:
         """Whether tokens, text start and embeddings are its own, because what they depend on is."""
         return not {"model", "text_start"}.isdisjoint(self.own)
+
+    @property
+    def needs_counts(self) -> bool:
+        """Whether its curator reads what the stage `count` counts over the raw pool."""
+        return getattr(self.curator, "needs_counts", False)

@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.affected.pipeline import create_pipeline as create_affected
+from vl_pipeline.pipelines.count.pipeline import create_pipeline as create_count
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
 from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
 from vl_pipeline.pipelines.embed.pipeline import create_pipeline as create_embed
@@ -32,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "screen": create_screen(),
         "validate": create_validate(),
         "embed": create_embed(),
+        "count": create_count(),
         "export": create_export(),
     }
     methods = {
@@ -43,19 +45,24 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _shared_stages(method: Method) -> list[str]:
-    return ["ingest", "screen", "validate", *([] if method.has_own_towers else ["embed"])]
+    stages = ["ingest", "screen", "validate"]
+    stages += [] if method.has_own_towers else ["embed"]
+    return stages + (["count"] if method.needs_counts else [])
 
 
 def _method_pipeline(method: Method) -> Pipeline:
     own = create_curate(method) + create_train(method) + create_evaluate()
-    embedded = set() if method.has_own_towers else {"tokens", "text_start", "embeddings"}
-    pipeline = _in_namespace(own, method, shared={"pool", *embedded})
+    embedded = () if method.has_own_towers else ("tokens", "text_start", "embeddings")
+    shared = {name: name for name in embedded}
+    shared["pool"] = "counted_pool" if method.needs_counts else "pool"
+    pipeline = _in_namespace(own, method, shared=shared)
     if method.has_own_towers:
-        pipeline += _in_namespace(create_embed(), method, shared={"pool", "text_start_cache"})
+        shared = {name: name for name in ("pool", "text_start_cache")}
+        pipeline += _in_namespace(create_embed(), method, shared=shared)
     return pipeline
 
 
-def _in_namespace(pipeline: Pipeline, method: Method, *, shared: set[str]) -> Pipeline:
+def _in_namespace(pipeline: Pipeline, method: Method, *, shared: dict[str, str]) -> Pipeline:
     """Put stages under a method's name, but for what it shares with the other methods."""
     blocks = {f"params:{name}" for name in SHARED_PARAMETERS if name not in method.own}
     return Pipeline(

@@ -113,7 +113,11 @@ class Selection:
 
 
 class Curator(Protocol):
-    """A rule that says which candidates to keep. Its fields are its parameters."""
+    """A rule that says which candidates to keep. Its fields are its parameters.
+
+    A rule that reads columns which were counted over the raw pool has the class attribute
+    `needs_counts = True`: the stage `count` runs for methods with such a rule, and for no other.
+    """
 
     @property
     def block_size(self) -> int | None:

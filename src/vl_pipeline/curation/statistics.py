@@ -16,9 +16,9 @@ def selection_statistics(selection: Selection, *, num_targets: int) -> dict[str,
 
     Returns:
         `num_scanned`, `num_kept`, `keep_fraction`, `kept_by_<reason>` for each reason,
-        `dropped_by_<rule>` for each rule; the `threshold` where there is one; for curators that score, `score_q05` to `score_q95` over
-        all candidates; for those that compare with target texts, how many of these no kept pair
-        is nearest to, and the entropy of the hits.
+        `dropped_by_<rule>` for each rule; the `threshold` where there is one; for curators that
+        score, `score_q05` to `score_q95` over all candidates; for those that compare with target
+        texts, how many of these no kept pair is nearest to, and the entropy of the hits.
     """
     kept = selection.kept
     reasons = selection.count_by_reason()
