@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 import shutil
 from dataclasses import dataclass
@@ -37,8 +38,11 @@ SCHEDULES = {
 }
 
 
-def training(*, learning_rate: float = 1e-2, warmup_steps: int = 2, **settings) -> Training:
+def training(
+    *, learning_rate: float = 1e-2, warmup_steps: int = 2, optimizer="adamw", **settings
+) -> Training:
     optimization = Optimization(
+        optimizer=optimizer,
         learning_rate=learning_rate,
         min_learning_rate=1e-4,
         warmup_steps=warmup_steps,
@@ -233,9 +237,11 @@ def test_first_step_of_a_warmup_changes_nothing(world, tmp_path):
 # --- interruptions
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, schedule):
-    whole = world.trainer(training())
+def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, schedule, optimizer):
+    settings = training(optimizer=optimizer)
+    whole = world.trainer(settings)
     expected = whole.run(
         SCHEDULES[schedule],
         world.site(whole.model),
@@ -245,7 +251,7 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
 
     for step in range(1, 6):
         torch.manual_seed(12345)  # another process has another random state
-        resumed, progress, rounds = world.run(tmp_path / str(step), schedule=schedule)
+        resumed, progress, rounds = world.run(tmp_path / str(step), settings, schedule=schedule)
 
         assert same(weights_of(whole), weights_of(resumed)), f"interrupted after step {step}"
         assert expected.history == progress.history
@@ -334,6 +340,33 @@ def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(world, tmp_path
 
 
 # --- a batch in parts
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_a_step_knows_which_captions_are_the_same_where_a_term_asks(world, is_masked):
+    steps: list[Step] = []
+
+    class Watches:
+        needs = Needs(captions=is_masked)
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            steps.append(step)
+            return (step.image_embeddings.sum() + step.text_embeddings.sum()) * 0
+
+    trainer = world.trainer(training(), objective=Objective({"watches": (1.0, Watches())}))
+    tokens = torch.tensor([[8, 1, 9], [8, 2, 9], [8, 1, 9], [8, 9, 0]])
+    batch = batch_of(world, size=4)
+
+    trainer._backward(dataclasses.replace(batch, tokens=tokens))
+
+    numbers = steps[0].captions
+    if not is_masked:
+        assert numbers is None
+        return
+    assert numbers is not None
+    alike = numbers[:, None] == numbers
+    assert alike.sum() == 6  # each with itself, and the first with the third
+    assert alike[0, 2]
 
 
 def batch_of(world: World, *, num_views: int = 1, size: int = 6) -> Batch:
