@@ -25,7 +25,9 @@ def counted(
     captions: list[str], scratch: Path, *, batch: int = 2, columns: dict | None = None, **settings
 ) -> dict[str, list]:
     pool = pool_table(len(captions), caption=captions, **(columns or {}))
-    return count_raw_pairs(pool.to_batches(batch), counting(**settings), scratch=scratch).to_pydict()
+    return count_raw_pairs(
+        pool.to_batches(batch), counting(**settings), scratch=scratch
+    ).to_pydict()
 
 
 def by_hand(captions: list[str]) -> tuple[list[int | None], list[int | None]]:
