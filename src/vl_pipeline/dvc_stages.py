@@ -179,7 +179,7 @@ def _code(pipeline: Pipeline, project: Path) -> set[str]:
     hints = {hint for node in pipeline.nodes for _, hint in _annotated_inputs(node)}
     modules |= {hint.__module__ for hint in hints if _is_ours(hint)}
     closure = modules.union(*(graph.find_upstream_modules(module) for module in modules))
-    towers = {str(p.relative_to(project)) for p in (project / TOWERS).glob("*.json")}
+    towers = {str(p.relative_to(project)) for p in (project / TOWERS).rglob("*.json")}
     uses_towers = f"{PACKAGE}.models.towers" in closure
     return {_file_of(module, project) for module in closure} | (towers if uses_towers else set())
 
