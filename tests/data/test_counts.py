@@ -1,3 +1,4 @@
+import itertools
 import re
 import tracemalloc
 from collections import Counter
@@ -35,7 +36,7 @@ def by_hand(captions: list[str]) -> tuple[list[int | None], list[int | None]]:
     grams = []
     for caption in captions:
         words = re.findall(r"[^\W_]+", caption.lower())
-        grams.append([*words, *zip(words, words[1:], strict=False)])
+        grams.append([*words, *itertools.pairwise(words)])
     counts = Counter(gram for of_caption in grams for gram in of_caption)
     rarest = [min((counts[g] for g in of), default=None) for of in grams]
     ranks = [c and 1 + sum(n > c for n in counts.values()) for c in rarest]

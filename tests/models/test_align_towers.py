@@ -177,7 +177,7 @@ def test_bert_answers_with_the_last_layers_first_token(tmp_path):
 def test_an_encoder_with_neither_tokenizer_nor_room_for_clips_tokens_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 30522}')
 
-    with pytest.raises(ParameterError, match="holds no tokenizer .* vocab_size is 30522"):
+    with pytest.raises(ParameterError, match=r"holds no tokenizer .* vocab_size is 30522"):
         require_text_encoder(tmp_path)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.projects import copy_project, run
 from vl_pipeline.methods import all_methods
+from vl_pipeline.pipeline_registry import register_pipelines
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +15,10 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = copy_project(tmp_path_factory.mktemp("finished"))
     run(project, "fabricate")
     run(project, "cit")
+    pipelines = register_pipelines()
+    done = {node.name for node in pipelines["cit"].nodes}
     for method in all_methods():
         if method.name != "cit":
-            run(project, method.name, from_nodes=[f"{method.name}.curate"])
+            left = [node.name for node in pipelines[method.name].nodes if node.name not in done]
+            run(project, method.name, node_names=left)
     return project
