@@ -48,3 +48,8 @@ class Method:
     def needs_counts(self) -> bool:
         """Whether its curator reads what the stage `count` counts over the raw pool."""
         return getattr(self.curator, "needs_counts", False)
+
+    @property
+    def needs_caption_features(self) -> bool:
+        """Whether its curator may ask for features of captions."""
+        return getattr(self.curator, "needs_caption_features", True)

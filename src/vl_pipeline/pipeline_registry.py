@@ -58,7 +58,8 @@ def _method_pipeline(method: Method) -> Pipeline:
     pipeline = _in_namespace(own, method, shared=shared)
     if method.has_own_towers:
         shared = {name: name for name in ("pool", "text_start_cache")}
-        pipeline += _in_namespace(create_embed(), method, shared=shared)
+        embed = create_embed(encode_captions=method.needs_caption_features)
+        pipeline += _in_namespace(embed, method, shared=shared)
     return pipeline
 
 

@@ -34,6 +34,7 @@ class ColumnRules:
 
     block_size = None
     needs_counts = True
+    needs_caption_features = False
 
     def calibrate(self, sample: Candidates) -> "ColumnRules":
         """Nothing depends on a sample: counts are of the whole raw pool."""

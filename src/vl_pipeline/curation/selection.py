@@ -117,6 +117,8 @@ class Curator(Protocol):
 
     A rule that reads columns which were counted over the raw pool has the class attribute
     `needs_counts = True`: the stage `count` runs for methods with such a rule, and for no other.
+    One that never reads `caption_features` may say `needs_caption_features = False`: a method with
+    towers of its own then does not encode the pool before training.
     """
 
     @property

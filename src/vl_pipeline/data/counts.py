@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge
 from jaxtyping import Int64, UInt64
+from pandas.util import hash_array
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
@@ -183,7 +183,7 @@ def _hashes(values: pa.Array) -> UInt64[np.ndarray, " n"]:
     """Hash strings or bytes, each different one once; a null's hash means nothing."""
     encoded = values.dictionary_encode()
     different = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    hashes = pd.util.hash_array(np.append(different, ""), categorize=False)
+    hashes = hash_array(np.append(different, ""), categorize=False)
     return hashes[pc.fill_null(encoded.indices, len(different)).to_numpy()]
 
 

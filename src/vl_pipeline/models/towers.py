@@ -7,7 +7,7 @@ Here each tower becomes `Tower(trunk, projection)`; its output is the same as op
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
 from annotated_types import Gt, MinLen
@@ -247,6 +247,7 @@ def _take_head_out(visual: Any, *, embed_dim: int) -> None:
         raise ParameterError(
             f"keep_image_head is false, but the image tower is no EfficientNet ({type(trunk)})"
         )
+    trunk = cast(Any, trunk)
     width = trunk.conv_head.in_channels
     trunk.conv_head, trunk.bn2 = nn.Identity(), nn.Identity()  # timm's bn2 holds the activation too
     same = width == embed_dim
