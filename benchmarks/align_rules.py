@@ -97,15 +97,14 @@ def run_cell(
             "evaluate_on": arguments.task,
         },
         "evaluation": {"knn": {"labelled_split": "val", "num_voters": 1, "temperature": None}},
-        "align": {
-            "training": {"seed": seed, "num_steps": arguments.steps},
-            "curation": {"rules": dict.fromkeys(off)},
-        },
+        "align": {"training": {"seed": seed, "num_steps": arguments.steps}},
         "report": {"truth": None},
     }
     for assignment in arguments.set:
         key, _, value = assignment.partition("=")
         set_nested(parameters, key.split("."), yaml.safe_load(value))
+    for name in off:  # after what was set: a rule that is off has no settings
+        set_nested(parameters, ["align", "curation", "rules", name], None)
     started = time.monotonic()
     nodes = [] if is_first else ["align.curate"]
     if row in NOISE:

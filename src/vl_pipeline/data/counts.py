@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge
 from jaxtyping import Int64, UInt64
-from pandas.util import hash_array
+from pandas.core.util.hashing import hash_array
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
