@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from known_truth import right_uids
 
 from vl_pipeline.data.atomic import write_json, write_table
 
@@ -125,15 +126,7 @@ def settings_of(arguments: argparse.Namespace) -> str:
 
 def narrow(curated: Path, task: str, truth: Path, known: str) -> None:
     """Leave in a manifest what the truth says is right for the task; in place."""
-    rows = {row["key"]: row for row in pq.read_table(truth).to_pylist()}
-    pool = pq.read_table(POOL).select(["uid", "key", "caption"]).to_pylist()
-    relevant = {key for key, row in rows.items() if task in (row["labels"] or "")}
-    matching = {
-        p["uid"] for p in pool if p["key"] in relevant and rows[p["key"]]["caption_matches_image"]
-    }
-    captions = {p["caption"] for p in pool if p["uid"] in matching}
-    captions |= {rows[key]["original_caption"] for key in relevant}
-    right = matching if known == "pairs" else {p["uid"] for p in pool if p["caption"] in captions}
+    right = right_uids(pq.read_table(POOL), truth, task, known)
     manifest = pq.read_table(curated)
     write_table(
         curated, manifest.filter(pc.is_in(manifest["uid"], value_set=pa.array(sorted(right))))

@@ -8,7 +8,7 @@ POOL is a folder of img2dataset's tars. cleanvision lives in an environment of i
 
 Both sides take their turns in one run; what is compared is CPU time (user and system, of the
 process and its children, imports left out), because a shared machine's clock says little. `--parts`
-picks some of three parts:
+picks some of five parts:
 
 images: one process for each turn, all images of POOL. cleanvision gets them as files, unpacked
     beforehand and not timed, and is asked for exact and near duplicates, odd size and odd
@@ -16,15 +16,18 @@ images: one process for each turn, all images of POOL. cleanvision gets them as 
     near ones by equal 256-bit hashes, size and aspect by the entries of `expectations`, and
     also what cleanvision does not do (captions and JSON, the ledger, Great Expectations over
     what is left, the report). cleanvision finds exact duplicates by equal pixels and near ones
-    by equal 64-bit hashes. Its checks of pixels (dark, light, low information, blurry) have no
-    equal here: `with pixel checks` is its time with them, for orientation, and is compared with
-    nothing.
+    by equal 64-bit hashes.
+photos: the same of pictures of 640 x 480 px, which are mosaics of POOL's (real detail at the size
+    of photographs, about 130 kB each), without cleanvision's checks of pixels.
+pixels: cleanvision's checks of pixels (dark, light, low information, blurry) have no equal here;
+    its time with them is for orientation, and is compared with nothing.
 rules: the project's entries that drop, over a million made-up rows, beside the same expressions
     written out in pyarrow with nothing said about why a pair was dropped.
 stages: what validation costs for those rows: Great Expectations over all of them, and the page.
 """
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -34,6 +37,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -42,6 +46,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from PIL import Image
 
 from vl_pipeline.data.expectations import Expectations, drop_pairs
 from vl_pipeline.data.pairs import PAIR_SCHEMA, PairLimits
@@ -55,6 +60,8 @@ PIXELS = ["dark", "light", "low_information", "blurry", "odd_size"]
 ALL = sorted({*SHAPES, *PIXELS})
 EXPECTATIONS = Path(__file__).parents[1] / "conf/base/parameters_expectations.yml"
 NUM_ROWS = 1_000_000
+NUM_PHOTOS = 3000
+PHOTO_PX, TILE_PX, PHOTO_QUALITY = (640, 480), 80, 90
 
 CLEANVISION = """
 import json, resource, sys
@@ -99,15 +106,37 @@ def main() -> None:
 
 
 def rounds_of_images(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, dict]]:
-    unpack_images(arguments.pool, folder)
-    cleanvision = [arguments.cleanvision, "-c", CLEANVISION, str(folder)]
-    ours = [sys.executable, __file__, str(arguments.pool), "--cleanvision", "", "--measure"]
+    cleanvision, ours = both_sides(arguments, arguments.pool, folder / "images")
     while True:
         yield {
             "images, cleanvision": run_json([*cleanvision, *SHAPES]),
             "images, ours": run_json(ours),
-            "images, cleanvision with pixel checks": run_json([*cleanvision, *ALL]),
         }
+
+
+def rounds_of_pixels(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, dict]]:
+    cleanvision, _ = both_sides(arguments, arguments.pool, folder / "pixels")
+    while True:
+        yield {"images, cleanvision with pixel checks": run_json([*cleanvision, *ALL])}
+
+
+def rounds_of_photos(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, dict]]:
+    write_mosaics(arguments.pool, folder / "mosaics")
+    cleanvision, ours = both_sides(arguments, folder / "mosaics", folder / "photos")
+    while True:
+        yield {
+            "photos, cleanvision": run_json([*cleanvision, *SHAPES]),
+            "photos, ours": run_json(ours),
+        }
+
+
+def both_sides(
+    arguments: argparse.Namespace, pool: Path, unpacked: Path
+) -> tuple[list[str], list[str]]:
+    """Give cleanvision's command, which still lacks the names of its checks, and ours."""
+    unpack_images(pool, unpacked)
+    cleanvision = [arguments.cleanvision, "-c", CLEANVISION, str(unpacked)]
+    return cleanvision, [sys.executable, __file__, str(pool), "--cleanvision", "", "--measure"]
 
 
 def rounds_of_rules(_: argparse.Namespace, __: Path) -> Iterator[dict[str, dict]]:
@@ -153,12 +182,15 @@ def summarise(rounds: list[dict[str, dict]]) -> dict:
         "images_per_cpu_second": {
             name: of([r[name]["num_images"] / r[name]["cpu_seconds"] for r in rounds])
             for name in names
-            if name.startswith("images")
+            if name.startswith(("images", "photos"))
         },
         "last_round": rounds[-1],
     }
-    if "images, ours" in names:
-        results["cleanvision_over_ours"] = ratio("images, cleanvision", "images, ours")
+    for part in ("images", "photos"):
+        if f"{part}, ours" in names:
+            results[f"cleanvision_over_ours, {part}"] = ratio(
+                f"{part}, cleanvision", f"{part}, ours"
+            )
     if "rules, ours" in names:
         results["rules_over_bare_pyarrow"] = ratio("rules, ours", "rules, bare pyarrow")
     return results
@@ -175,25 +207,52 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
+def images_of(shard: Path) -> Iterator[tuple[str, bytes]]:
+    """Give name and bytes of each image of a shard."""
+    with tarfile.open(shard) as archive:
+        for member in archive:
+            if member.name.endswith((".jpg", ".png", ".webp")):
+                yield Path(member.name).name, archive.extractfile(member).read()
+
+
 def unpack_images(pool: Path, folder: Path) -> None:
     """Write each image of the pool as a file."""
     for shard in sorted(pool.glob("*.tar")):
-        (folder / shard.stem).mkdir()
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                if member.name.endswith((".jpg", ".png", ".webp")):
-                    data = archive.extractfile(member)
-                    (folder / shard.stem / Path(member.name).name).write_bytes(data.read())
+        (folder / shard.stem).mkdir(parents=True)
+        for name, data in images_of(shard):
+            (folder / shard.stem / name).write_bytes(data)
+
+
+def write_mosaics(pool: Path, folder: Path) -> None:
+    """Write a shard of large pictures, each of tiles drawn from the pool's first shard."""
+    folder.mkdir()
+    tiles = []
+    for _, data in images_of(min(pool.glob("*.tar"))):
+        with suppress(OSError):
+            tile = Image.open(io.BytesIO(data)).convert("RGB")
+            tiles.append(tile.resize((TILE_PX, TILE_PX)))
+    draw = np.random.default_rng(0)
+    with tarfile.open(folder / "0.tar", "w") as archive:
+        for number in range(NUM_PHOTOS):
+            photo, file = Image.new("RGB", PHOTO_PX), io.BytesIO()
+            for left in range(0, PHOTO_PX[0], TILE_PX):
+                for top in range(0, PHOTO_PX[1], TILE_PX):
+                    photo.paste(tiles[draw.integers(len(tiles))], (left, top))
+            photo.save(file, "JPEG", quality=PHOTO_QUALITY)
+            for suffix, data in (("jpg", file.getvalue()), ("txt", b"a mosaic of pictures")):
+                header = tarfile.TarInfo(f"{number:05d}.{suffix}")
+                header.size = len(data)
+                archive.addfile(header, io.BytesIO(data))
 
 
 def measure_images(pool: Path) -> dict:
     import great_expectations.expectations  # noqa: F401 (imports are not timed)
+    import pandas  # noqa: F401 (as pyarrow does with its first array)
 
     entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
+    pool_parameters = EXPECTATIONS.with_name("parameters_pool.yml").read_text()
+    limits = yaml.safe_load(pool_parameters)["pool"]["limits"]
     start = cpu_seconds()
-    limits = yaml.safe_load(EXPECTATIONS.with_name("parameters_pool.yml").read_text())["pool"][
-        "limits"
-    ]
     paths = sorted(pool.glob("*.tar"))
     parts = [index_shard(path, path.name, PairLimits(**limits)) for path in paths]
     pairs = pa.concat_tables(part.pairs for part in parts)
@@ -221,7 +280,6 @@ def measure_images(pool: Path) -> dict:
 
 
 def measure_rules(pairs: pa.Table) -> dict:
-
     entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
     start = cpu_seconds()
     kept, ledger = drop_pairs(pairs, entries)
@@ -229,7 +287,6 @@ def measure_rules(pairs: pa.Table) -> dict:
 
 
 def measure_rules_bare(pairs: pa.Table) -> dict:
-
     entries = yaml.safe_load(EXPECTATIONS.read_text())["expectations"]
     start = cpu_seconds()
     characters = pc.utf8_length(pairs["caption"])
@@ -289,7 +346,7 @@ def made_up_pairs() -> pa.Table:
     uids = [digests[32 * n : 32 * n + 32] for n in range(NUM_ROWS)]
     for n in draw.integers(1, NUM_ROWS, NUM_ROWS // 50):
         uids[n] = uids[n // 2]
-    hashes = draw.bytes(32 * NUM_ROWS)
+    hashes, grids = draw.bytes(32 * NUM_ROWS), draw.bytes(48 * NUM_ROWS)
     long, aspect = 10 ** draw.uniform(1.3, 3.5, NUM_ROWS), 1 + draw.exponential(0.6, NUM_ROWS)
     columns = {
         "uid": uids,
@@ -299,6 +356,7 @@ def made_up_pairs() -> pa.Table:
         "image_bytes": draw.integers(400, 90_000, NUM_ROWS),
         "image_hash": uids,
         "perceptual_hash": [hashes[32 * n : 32 * n + 32] for n in range(NUM_ROWS)],
+        "colour_grid": [grids[48 * n : 48 * n + 48] for n in range(NUM_ROWS)],
         "width": long.astype(np.int32),
         "height": np.maximum(long / aspect, 1).astype(np.int32),
         "caption": captions,
@@ -307,7 +365,13 @@ def made_up_pairs() -> pa.Table:
     return pa.table({name: columns[name] for name in PAIR_SCHEMA.names}, schema=PAIR_SCHEMA)
 
 
-PARTS = {"images": rounds_of_images, "rules": rounds_of_rules, "stages": rounds_of_stages}
+PARTS = {
+    "images": rounds_of_images,
+    "photos": rounds_of_photos,
+    "pixels": rounds_of_pixels,
+    "rules": rounds_of_rules,
+    "stages": rounds_of_stages,
+}
 
 if __name__ == "__main__":
     main()

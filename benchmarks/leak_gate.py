@@ -27,7 +27,11 @@ from vl_pipeline.screening.pictures import Pictures
 LIMITS = (32, 48, 56, 64, 72, 80, 88)
 COLOUR_DIFFERENCES = (0.16, 0.25, 0.4, np.inf)
 PAIR_LIMITS = PairLimits(
-    max_pixels=89_000_000, max_image_bytes=2**26, max_json_bytes=2**20, max_caption_bytes=2**16
+    max_pixels=89_000_000,
+    max_image_bytes=2**26,
+    max_json_bytes=2**20,
+    max_caption_bytes=2**16,
+    max_plain_bytes=2**34,
 )
 SCRATCH = Path("data/scratch/ingest")
 

@@ -24,7 +24,11 @@ from vl_pipeline.screening.pictures import Pictures
 HASH_BITS = (16, 24, 32, 40, 44, 48, 52, 56, 60, 68, 76)
 COLOUR_DIFFERENCES = (0.08, 0.12, 0.16, 0.2, 0.3, np.inf)
 PAIR_LIMITS = PairLimits(
-    max_pixels=89_000_000, max_image_bytes=2**26, max_json_bytes=2**20, max_caption_bytes=2**16
+    max_pixels=89_000_000,
+    max_image_bytes=2**26,
+    max_json_bytes=2**20,
+    max_caption_bytes=2**16,
+    max_plain_bytes=2**34,
 )
 SCRATCH = Path("data/scratch/ingest")
 

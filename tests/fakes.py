@@ -1,5 +1,6 @@
 """Plain builders of small data: pictures, shards, pools, candidates and models."""
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -27,7 +28,11 @@ from vl_pipeline.objectives.objective import Objective
 from vl_pipeline.training.schedule import Site
 
 LIMITS = PairLimits(
-    max_pixels=1_000_000, max_image_bytes=1_000_000, max_json_bytes=300_000, max_caption_bytes=1000
+    max_pixels=1_000_000,
+    max_image_bytes=1_000_000,
+    max_json_bytes=300_000,
+    max_caption_bytes=1000,
+    max_plain_bytes=10_000_000,
 )
 
 Members = list[tuple[str, bytes]]
@@ -137,6 +142,14 @@ def pool_table(num_pairs: int, **columns: list) -> pa.Table:
     return pa.table(defaults | columns, schema=PAIR_SCHEMA)
 
 
+def scored(scores: Sequence[float], rows: Sequence[int] | None = None) -> Candidates:
+    """Candidates whose pairs' scores are known, for rules that ask for no features."""
+    known = np.array(scores, dtype=np.float32)
+    captions = [f"caption number {n}" for n in range(len(known))]
+    block = captioned(captions, ["a text"], rows)
+    return dataclasses.replace(block, score_pairs=lambda rows: known[rows])
+
+
 def candidates(
     features: np.ndarray, targets: np.ndarray, rows: Sequence[int] | None = None
 ) -> Candidates:
@@ -190,6 +203,7 @@ def site(
         num_pairs=len(features),
         curator=curator,
         look=lambda: look,
+        look_before_training=look,
         initial_targets=targets,
         curated=np.array(curated, dtype=np.int64),
         batch_size=batch_size,
@@ -230,10 +244,12 @@ def pixels_of(num_images: int, *, side_px: int, seed: int = 0) -> torch.Tensor:
     )
 
 
-def objective_of(direction: Literal["image_to_text", "symmetric"]) -> Objective:
+def objective_of(
+    loss: Literal["image_to_text", "symmetric", "siglip"], **weights: float
+) -> Objective:
     """The contrastive objective, for a model of any kind."""
-    model = cast(DualEncoder, None)  # it has no weights of its own
-    return Contrastive(direction=direction).build(model, seed=0)
+    model = cast(DualEncoder, None)  # it takes no sizes from it
+    return Contrastive(loss=loss, **weights).build(model, seed=0)
 
 
 def model_config(name: str, *, min_temperature: float = 0.01, **sources: str) -> DualEncoderConfig:

@@ -25,6 +25,7 @@ from vl_pipeline.datasets.files import dataset_named
 
 PACKAGE = "vl_pipeline"
 DATASETS = "vl_pipeline.datasets"
+METHODS = "vl_pipeline.methods"
 TOWERS = Path("src/vl_pipeline/models/configs")
 
 
@@ -155,7 +156,9 @@ def _watched_fields(annotation: type) -> list[str]:
 def _annotated_inputs(node: Node) -> list[tuple[str, Any]]:
     hints = get_type_hints(node.func)
     bound = signature(node.func).bind(*_positional(node), **_named(node))
-    return [(dataset, hints.get(argument)) for argument, dataset in bound.arguments.items()]
+    named = {n: (d, hints.get(n)) for n, d in bound.arguments.items() if isinstance(d, str)}
+    collected = [d for value in bound.arguments.values() if isinstance(value, dict) for d in value]
+    return [*named.values(), *((_named(node)[key], None) for key in collected)]
 
 
 def _positional(node: Node) -> list[str]:
@@ -179,6 +182,9 @@ def _code(pipeline: Pipeline, project: Path) -> set[str]:
     hints = {hint for node in pipeline.nodes for _, hint in _annotated_inputs(node)}
     modules |= {hint.__module__ for hint in hints if _is_ours(hint)}
     closure = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    if METHODS in closure:  # which imports its modules by the names of their files
+        every = graph.find_descendants(METHODS)
+        closure = closure.union(every, *(graph.find_upstream_modules(module) for module in every))
     towers = {str(p.relative_to(project)) for p in (project / TOWERS).rglob("*.json")}
     uses_towers = f"{PACKAGE}.models.towers" in closure
     return {_file_of(module, project) for module in closure} | (towers if uses_towers else set())

@@ -9,7 +9,7 @@ frozen     what is not trained
 from dataclasses import dataclass
 from typing import Literal
 
-from vl_pipeline.curation.selection import Curator
+from vl_pipeline.curation.selection import Curator, needs_pair_scores
 from vl_pipeline.objectives.objective import ObjectiveRecipe
 from vl_pipeline.training.schedule import Schedule
 
@@ -53,3 +53,8 @@ class Method:
     def needs_caption_features(self) -> bool:
         """Whether its curator may ask for features of captions."""
         return getattr(self.curator, "needs_caption_features", True)
+
+    @property
+    def needs_pair_scores(self) -> bool:
+        """Whether its pipeline contains the stage that scores pairs."""
+        return needs_pair_scores(self.curator)

@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 from vl_pipeline.method import Method
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.affected.pipeline import create_pipeline as create_affected
+from vl_pipeline.pipelines.cit_sweep.pipeline import create_pipeline as create_cit_sweep
 from vl_pipeline.pipelines.count.pipeline import create_pipeline as create_count
 from vl_pipeline.pipelines.curate.pipeline import create_pipeline as create_curate
 from vl_pipeline.pipelines.download.pipeline import create_pipeline as create_download
@@ -17,6 +18,7 @@ from vl_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_ev
 from vl_pipeline.pipelines.export.pipeline import create_pipeline as create_export
 from vl_pipeline.pipelines.fabricate.pipeline import create_pipeline as create_fabricate
 from vl_pipeline.pipelines.ingest.pipeline import create_pipeline as create_ingest
+from vl_pipeline.pipelines.score.pipeline import create_pipeline as create_score
 from vl_pipeline.pipelines.screen.pipeline import create_pipeline as create_screen
 from vl_pipeline.pipelines.train.pipeline import create_pipeline as create_train
 from vl_pipeline.pipelines.validate.pipeline import create_pipeline as create_validate
@@ -34,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "validate": create_validate(),
         "embed": create_embed(),
         "count": create_count(),
+        "score": create_score(),
         "export": create_export(),
     }
     methods = {
@@ -41,19 +44,29 @@ def register_pipelines() -> dict[str, Pipeline]:
         + _method_pipeline(method)
         for method in all_methods()
     }
-    return {**stages, **methods, "affected": create_affected(), "__default__": methods["cit"]}
+    shared = sum((stages[name] for name in ("ingest", "screen", "validate", "embed")), Pipeline([]))
+    sweep = shared + create_cit_sweep(list(methods))
+    return {
+        **stages,
+        **methods,
+        "cit_sweep": sweep,
+        "affected": create_affected(),
+        "__default__": methods["cit"],
+    }
 
 
 def _shared_stages(method: Method) -> list[str]:
     stages = ["ingest", "screen", "validate"]
     stages += [] if method.has_own_towers else ["embed"]
-    return stages + (["count"] if method.needs_counts else [])
+    stages += ["count"] if method.needs_counts else []
+    return stages + (["score"] if method.needs_pair_scores else [])
 
 
 def _method_pipeline(method: Method) -> Pipeline:
     own = create_curate(method) + create_train(method) + create_evaluate()
     embedded = () if method.has_own_towers else ("tokens", "text_start", "embeddings")
     shared = {name: name for name in embedded}
+    shared |= {"pair_scores": "pair_scores"} if method.needs_pair_scores else {}
     shared["pool"] = "counted_pool" if method.needs_counts else "pool"
     pipeline = _in_namespace(own, method, shared=shared)
     if method.has_own_towers:

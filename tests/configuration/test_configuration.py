@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.projects import ROOT, copy_project, run
+from vl_pipeline.errors import ParameterError
 from vl_pipeline.hooks.summary import REPORTS
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipeline_registry import register_pipelines
@@ -88,6 +89,15 @@ def test_a_wrong_parameter_stops_the_run_before_its_first_node_and_names_itself(
 
     assert parents[0] in str(error.value)
     assert not (project / "data").exists()
+
+
+def test_a_scorer_that_is_not_there_stops_the_run_before_its_first_node(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+
+    with pytest.raises(ParameterError, match=r"pair_scorer.checkpoint is 'data/06_models/clip'"):
+        run(project, "image_text")
+
+    assert not list((project / "data").rglob("*.parquet"))
 
 
 def test_a_stage_under_dvc_refuses_parameters_that_dvc_cannot_see(

@@ -10,6 +10,7 @@ from vl_pipeline.curation import target_similarity
 from vl_pipeline.curation.target_similarity import (
     TargetSimilarity,
     ThresholdMode,
+    between_scores,
     max_similarity,
 )
 from vl_pipeline.training.schedule import scan, traversal_block
@@ -240,7 +241,7 @@ def test_quantile_equals_the_absolute_threshold_it_calibrates_to(texts, targets,
 
     assert ThresholdMode.ABSOLUTE is calibrated.threshold_mode
     scores = max_similarity(block.caption_features, block.target_features)[0]
-    assert calibrated.threshold == pytest.approx(np.quantile(scores, share))
+    assert calibrated.threshold == between_scores(scores, share)
     as_absolute = curator(threshold=calibrated.threshold).select(block)
     assert (as_absolute.keep == calibrated.select(block).keep).all()
 
@@ -341,3 +342,23 @@ def test_select_leaves_its_input_as_it_was():
     curator(threshold=0.9, min_keep_fraction=0.5).select(candidates(captions, targets))
 
     assert (before == captions).all()
+
+
+def test_a_quantile_lies_between_scores_so_that_no_pair_is_kept_by_its_last_bit():
+    score = np.array([0.5, 0.1, 0.3, 0.2, 0.4], dtype=np.float32)
+
+    assert between_scores(score, 0.5) == pytest.approx(0.35)
+    assert between_scores(score, 0.49) == pytest.approx(0.25)
+    assert between_scores(score, 1.0) == pytest.approx(0.5)  # no score is larger
+
+
+@given(
+    score=st.lists(st.integers(-100, 100), min_size=1, max_size=30, unique=True),
+    share=st.floats(0, 1),
+)
+def test_about_the_wanted_share_lies_below_the_threshold(score, share):
+    values = np.array(score, dtype=np.float32) / 100
+
+    below = (values <= between_scores(values, share)).sum()
+
+    assert abs(below - share * len(values)) <= 1

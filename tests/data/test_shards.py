@@ -3,6 +3,7 @@ import json
 import tarfile
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from hypothesis import given, settings
@@ -21,7 +22,6 @@ from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool, index_shard
-from vl_pipeline.errors import ShardError
 
 IMAGE = picture(width=24, height=16)
 
@@ -99,8 +99,8 @@ BROKEN_PAIRS = {
     "unreadable_image of no bytes": pair_members("0", image=b""),
     "unreadable_image cut": pair_members("0", image=IMAGE[: len(IMAGE) // 2]),
     "image_too_many_pixels": pair_members("0", image=picture(width=2000, height=501)),
-    "unreadable_json": pair_members("0", image=IMAGE, side=b"{not json"),
-    "unreadable_json nested": pair_members("0", image=IMAGE, side=b"[" * 100_000),
+    "unreadable_json": pair_members("0", caption=None, image=IMAGE, side=b"{not json"),
+    "unreadable_json nested": pair_members("0", caption=None, image=IMAGE, side=b"[" * 100_000),
 }
 
 
@@ -115,6 +115,25 @@ def test_broken_pair_goes_to_the_ledger_under_its_rule(tmp_path, case):
     assert ("ingest", "0.tar", "0", rule) == (row["stage"], row["shard"], row["key"], row["rule"])
     assert index.pairs["key"].to_pylist() == ["1"]
     assert index.num_listed == 2
+
+
+def test_broken_json_beside_a_caption_costs_no_pair_and_is_counted(tmp_path):
+    parts = [
+        pair_members("0", image=IMAGE, side=b"{not json"),
+        pair_members("1", image=IMAGE, side={"url": "http://a.example"}),
+        pair_members("2", image=IMAGE, side=b"9" * (LIMITS.max_json_bytes + 1)),
+        pair_members("3", caption=None, image=IMAGE, side=b"{not json"),
+    ]
+    path = write_tar(tmp_path / "0.tar", *parts)
+
+    index = index_pool(pool_of(tmp_path), scratch=tmp_path / "scratch")
+    again = index_pool(pool_of(tmp_path), scratch=tmp_path / "scratch")
+
+    assert index.pairs["key"].to_pylist() == ["0", "1", "2"]
+    assert index.pairs["url"].to_pylist() == [None, "http://a.example", None]
+    assert count_by_rule(index.ledger) == {"unreadable_json": 1}
+    assert (index.num_broken_json, again.num_broken_json) == (2, 2)
+    assert index_shard(path, "0.tar", LIMITS).num_broken_json == 2
 
 
 def test_each_pair_of_a_repeated_key_is_a_row_of_the_ledger_and_the_first_stays(tmp_path):
@@ -218,12 +237,30 @@ def test_pair_that_is_in_the_archive_is_not_charged_twice(tmp_path):
     assert index.num_listed == 1
 
 
-def test_side_table_that_cannot_be_read_is_refused(tmp_path):
+@pytest.mark.parametrize("table", ["damaged", "of other columns"])
+def test_side_table_that_cannot_be_read_costs_no_pair(tmp_path, table):
     path = write_tar(tmp_path / "0.tar", pair_members("0", image=IMAGE))
     path.with_suffix(".parquet").write_bytes(b"PAR1 no")
+    if table == "of other columns":
+        pq.write_table(pa.table({"key": ["0"]}), path.with_suffix(".parquet"))
 
-    with pytest.raises(ShardError, match=r"0\.parquet: not readable"):
-        index_shard(path, "0.tar", LIMITS)
+    index = index_shard(path, "0.tar", LIMITS)
+
+    assert index.pairs["key"].to_pylist() == ["0"]
+    assert [(r["key"], r["rule"]) for r in index.ledger.to_pylist()] == [("", "broken_side_table")]
+    assert index.num_listed == 2
+
+
+def test_rows_of_the_side_table_without_a_key_of_text_are_listed(tmp_path):
+    path = write_tar(tmp_path / "0.tar", pair_members("0", image=IMAGE))
+    rows = {"key": [None, 7], "status": ["success", None], "error_message": [None, None]}
+    pq.write_table(pa.table(rows), path.with_suffix(".parquet"))
+
+    index = index_shard(path, "0.tar", LIMITS)
+
+    assert count_by_rule(index.ledger) == {"failed_otherwise": 1, "lost_from_shard": 1}
+    assert index.pairs.num_rows == 1
+    assert index.num_listed == 3
 
 
 def test_damage_to_the_archive_is_one_row_without_a_key(tmp_path):

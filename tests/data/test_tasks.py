@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from tests.fakes import distinct_picture, pair_members, write_tar
 from vl_pipeline.data.tasks import (
@@ -147,3 +148,13 @@ def test_key_that_comes_again_is_refused_because_evaluation_needs_the_whole_task
 
     with pytest.raises(ShardError):
         read_task(folder, split="test")
+
+
+def test_a_template_without_a_place_for_the_name_is_refused():
+    with pytest.raises(ValidationError, match="'a photo of a dog', which has no place"):
+        Tasks(
+            folder="tasks",
+            curate_for=("a",),
+            evaluate_on=("a",),
+            target_templates=("{c}", "a photo of a dog"),
+        )

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.fakes import distinct_picture, pair_members, write_side_table, write_tar
@@ -106,6 +108,7 @@ from vl_pipeline.data.pairs import PairLimits
 from vl_pipeline.data.shards import PoolShards, index_pool
 if __name__ == "__main__":
     names = ("max_pixels", "max_image_bytes", "max_json_bytes", "max_caption_bytes")
+    names = (*names, "max_plain_bytes")
     limits = PairLimits(**dict.fromkeys(names, 10**6))
     pool = PoolShards(folder=sys.argv[1], shards="{0..2}.tar", limits=limits, num_workers=1)
     index = index_pool(pool, scratch=Path(sys.argv[2]), plain_forms=Path(sys.argv[3]))
@@ -135,6 +138,28 @@ def test_killed_ingest_goes_on_with_what_was_finished(tmp_path):
     size = (tmp_path / "pool/0.tar").stat().st_size
     read = {name for _, name, span in server.requested if span == f"bytes=0-{size - 1}"}
     assert read == {"1.tar", "2.tar"}
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    with serving(write_pool(tmp_path)) as server:
+        server.stalls.add("1.tar")
+        command = [sys.executable, str(program), server.url, *map(str, [tmp_path] * 2)]
+        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            _wait_for(lambda: ("HEAD", "1.tar", None) in server.requested, process)
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+
+            _, alive = psutil.wait_procs(workers, timeout=20)
+
+            assert len(workers) > 0
+            assert alive == []
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _wait_for(is_reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

@@ -4,11 +4,9 @@ import pytest
 from vl_pipeline.data.tasks import ClassificationTask
 from vl_pipeline.evaluation.evaluate import evaluate_classification
 from vl_pipeline.evaluation.zero_shot import (
-    class_weights,
     confusion_matrix,
     per_class_table,
     predict,
-    prompts,
     zero_shot_metrics,
 )
 
@@ -23,26 +21,6 @@ def unit(*rows):
 def measure(images, weights, labels):
     _, ranks = predict(images, weights, labels)
     return zero_shot_metrics(ranks, labels, num_classes=len(weights))
-
-
-def test_prompts_put_every_name_into_every_template():
-    filled = prompts(["cat", "dog"], ["a {c}.", "{c} and {c} {x}"])
-
-    assert filled == ["a cat.", "cat and cat {x}", "a dog.", "dog and dog {x}"]
-
-
-def test_a_class_weight_is_the_unit_mean_of_its_prompts():
-    embeddings = unit([1, 0], [0, 1], [0, -1], [0, -1])
-
-    weights = class_weights(embeddings, num_classes=2)
-
-    np.testing.assert_allclose([[0.5**0.5, 0.5**0.5], [0, -1]], weights, rtol=1e-6)
-
-
-def test_prompts_that_cancel_out_give_a_finite_weight():
-    weights = class_weights(unit([1, 0], [-1, 0]), num_classes=1)
-
-    np.testing.assert_array_equal([[0, 0]], weights)
 
 
 def test_perfect_embeddings_are_all_right():

@@ -36,7 +36,11 @@ with atheris.instrument_imports(include=["vl_pipeline", "PIL", "json"]):
 
 BLOCK = 512
 LIMITS = PairLimits(
-    max_pixels=1_000_000, max_image_bytes=100_000, max_json_bytes=100_000, max_caption_bytes=10_000
+    max_pixels=1_000_000,
+    max_image_bytes=100_000,
+    max_json_bytes=100_000,
+    max_caption_bytes=10_000,
+    max_plain_bytes=10_000_000,
 )
 FOLDER = Path(
     tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)

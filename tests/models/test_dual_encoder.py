@@ -1,11 +1,12 @@
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from tests.fakes import build_model, fake_tokens, pixels_of
+from tests.fakes import build_model, fake_tokens, model_config, pixels_of
 from vl_pipeline.errors import ParameterError
-from vl_pipeline.models.dual_encoder import digest_of_weights, unit
+from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights, unit
 
 
 def state_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -144,3 +145,15 @@ def test_temperature_is_part_of_the_digest(fake_vit):
         fake_vit.log_temperature += 0.1
 
     assert before != digest_of_weights(fake_vit)
+
+
+def test_a_fixed_temperature_is_neither_trained_nor_clamped(fake_vit_name):
+    config = dataclasses.replace(
+        model_config(fake_vit_name, min_temperature=0.1), learn_temperature=False
+    )
+    model = DualEncoder(config, seed=0)
+
+    model.clamp_temperature()
+
+    assert not model.log_temperature.requires_grad
+    assert pytest.approx(model.temperature.item()) == 0.07

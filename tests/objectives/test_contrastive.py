@@ -3,11 +3,14 @@ import math
 import open_clip
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from tests.fakes import objective_of
 from tests.reference import contrastive as reference
-from vl_pipeline.objectives.contrastive import ImageToText, Symmetric
+from vl_pipeline.objectives.contrastive import Contrastive, ImageToText, Symmetric
+from vl_pipeline.objectives.diversity import Diversity, covariance, uniformity
 from vl_pipeline.objectives.objective import Step
+from vl_pipeline.objectives.siglip import SigLip
 
 
 def step_of(images: torch.Tensor, texts: torch.Tensor, *, temperature: float = 0.1) -> Step:
@@ -135,17 +138,48 @@ def test_embeddings_of_half_precision_are_compared_in_full():
 
 
 @pytest.mark.parametrize(
-    ("direction", "name", "term"),
-    [("image_to_text", "image_to_text", ImageToText), ("symmetric", "contrastive", Symmetric)],
+    ("loss", "name", "term"),
+    [
+        ("image_to_text", "image_to_text", ImageToText),
+        ("symmetric", "contrastive", Symmetric),
+        ("siglip", "siglip", SigLip),
+    ],
 )
-def test_direction_names_the_one_term(direction, name, term):
+def test_the_loss_names_the_one_term(loss, name, term):
     step = step_of(noise(0), noise(1))
-    objective = objective_of(direction)
+    objective = objective_of(loss)
 
     total, report = objective(step)
 
     assert total.item() == term()(step).item()
-
     assert {f"loss_{name}", "loss_total"} == set(report)
     assert total.item() == report[f"loss_{name}"].item() == report["loss_total"].item()
     assert objective.needs.image_views == 1
+
+
+def test_diversity_is_added_by_its_weights():
+    step = step_of(noise(0), noise(1))
+
+    total, report = objective_of("symmetric", uniformity_weight=0.5, covariance_weight=2.0)(step)
+
+    parts = [term(step).item() for term in (Symmetric(), Diversity(uniformity))]
+    parts.append(Diversity(covariance)(step).item())
+    assert parts[0] + 0.5 * parts[1] + 2.0 * parts[2] == pytest.approx(total.item(), rel=1e-6)
+    assert report["loss_uniformity"].item() == parts[1]
+    assert report["loss_covariance"].item() == parts[2]
+
+
+@pytest.mark.parametrize("given", [{}, {"loss": "image_to_text"}])
+def test_direction_is_an_earlier_name_of_the_loss_and_the_later_word(given):
+    parameters = given | {"direction": "symmetric"}
+
+    assert Contrastive(loss="symmetric") == TypeAdapter(Contrastive).validate_python(parameters)
+    assert Contrastive(loss="symmetric") == Contrastive(**parameters)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"loss": "sigmoid"}, {"direction": "both"}, {}, {"loss": "siglip", "bias": 1}]
+)
+def test_a_loss_that_does_not_exist_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Contrastive(**wrong)

@@ -21,6 +21,7 @@ from vl_pipeline.pipeline_registry import register_pipelines
 
 METHODS = [method.name for method in all_methods()]
 BASELINES = [method.name for method in all_methods() if not method.own]
+SCORED = [method.name for method in all_methods() if method.needs_pair_scores]
 SHARED_NODES = {"ingest", "screen", "validate", "admit", "embed"}
 
 
@@ -28,7 +29,12 @@ SHARED_NODES = {"ingest", "screen", "validate", "admit", "embed"}
 def test_each_method_is_the_shared_stages_and_three_of_its_own(method: str) -> None:
     nodes = {node.name for node in register_pipelines()[method].nodes}
 
-    assert nodes == SHARED_NODES | {f"{method}.{s}" for s in ("curate", "train", "evaluate")}
+    own = {f"{method}.{stage}" for stage in ("curate", "train", "evaluate")}
+    assert nodes == SHARED_NODES | own | ({"score"} if method in SCORED else set())
+
+
+def test_pairs_are_scored_for_the_methods_that_ask_for_it() -> None:
+    assert SCORED == ["cit_and_image_text", "image_text", "keyword_and_image_text"]
 
 
 def test_a_method_with_towers_of_its_own_embeds_by_itself_and_counts_where_its_rules_ask() -> None:
@@ -65,6 +71,7 @@ def test_the_baselines_share_every_number_that_is_not_about_choosing_pairs() -> 
 
     parameters = {
         method: {n for n in pipelines[method].inputs() if n.startswith("params:")}
+        - ({"params:pair_scorer"} if method in SCORED else set())
         for method in BASELINES
     }
 

@@ -179,6 +179,61 @@ def test_an_encoder_finds_what_bytes_and_hashes_are_not_asked_for(tmp_path):
     assert charged == {"000": "leaked_embedding", "002": "semantic_duplicate_image"}
 
 
+def seeing(monkeypatch, embed) -> ImageEncoder:
+    """An encoder whose embedding of compressed bytes is given."""
+
+    def encode_images(_, images, **__) -> np.ndarray:
+        vectors = np.array([embed(image) for image in images], dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    monkeypatch.setattr("vl_pipeline.screening.image_embeddings.encode_images", encode_images)
+    return ImageEncoder(name="resnet-tiny-64", pretrained=None, batch_size=4, num_threads=1)
+
+
+def without_left_and_right(data: bytes) -> np.ndarray:
+    """Pixels of an image and its mirror image together: the same for both."""
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize((8, 8)), dtype=float)
+    return (pixels + pixels[:, ::-1]).ravel() - 2 * pixels.mean()
+
+
+def test_a_mirrored_leak_is_found_by_its_embedding_alone(tmp_path, monkeypatch):
+    mirrored = io.BytesIO()
+    Image.open(io.BytesIO(blobs(101))).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        mirrored, "JPEG", quality=80
+    )
+    pool = [(blobs(1), "one"), (mirrored.getvalue(), "mirrored"), (blobs(2), "two")]
+    encoder = seeing(monkeypatch, without_left_and_right)
+
+    by_looks = screened(tmp_path / "looks", pool, SCREENING)
+    by_both = screened(tmp_path / "both", pool, dataclasses.replace(SCREENING, encoder=encoder))
+
+    assert by_looks.ledger.num_rows == 0
+    (row,) = by_both.ledger.to_pylist()
+    assert (row["key"], row["rule"]) == ("001", "leaked_embedding")
+    assert row["value"].endswith("from seen/test/1")
+    assert by_both.pairs["key"].to_pylist() == ["000", "002"]
+
+
+def test_a_chain_of_similar_embeddings_is_one_group_and_its_first_stays(tmp_path, monkeypatch):
+    degrees = {blobs(1): 0, blobs(2): 30, blobs(3): 15, blobs(4): 60, blobs(5): 75}
+    pool = [(image, f"at {degree}") for image, degree in degrees.items()]
+    encoder = seeing(
+        monkeypatch,
+        lambda image: [np.cos(np.radians(degrees[image])), np.sin(np.radians(degrees[image]))],
+    )
+    rules = with_duplicates(min_similarity=round(float(np.cos(np.radians(20))), 3))
+
+    result = screened(tmp_path, pool, dataclasses.replace(rules, encoder=encoder))
+
+    # 0 and 30 are too far apart, and one through 15; 30 and 60 have nothing between them.
+    assert result.pairs["caption"].to_pylist() == ["at 0", "at 60"]
+    assert count_by_rule(result.ledger) == {"semantic_duplicate_image": 3}
+    first, other = result.pairs["uid"].to_pylist()
+    stays = [row["value"].rpartition(" ")[2] for row in result.ledger.to_pylist()]
+    assert stays == [first, first, other]
+    assert result.report["semantic_duplicate_image"]["largest_group"] == 3
+
+
 def test_embeddings_are_computed_once(tmp_path, monkeypatch):
     encoder = ImageEncoder(name="resnet-tiny-64", pretrained=None, batch_size=4, num_threads=1)
     rules = dataclasses.replace(OFF, encoder=encoder)
@@ -204,6 +259,22 @@ def test_evidence_shows_the_most_doubtful_beside_what_stayed(tmp_path):
         assert example["matched_caption"] == "first"
         for name in ("thumbnail", "matched_thumbnail"):
             assert max(Image.open(io.BytesIO(example[name])).size) <= 96
+
+
+def test_images_that_stay_most_often_are_shown_in_their_order(tmp_path):
+    times = {1: 1, 2: 3, 3: 2, 4: 4}
+    pool = [(blobs(n), f"{n} {m}") for n, count in times.items() for m in range(count)]
+
+    result = screened(tmp_path, pool)
+
+    shown = result.evidence.to_pylist()
+    hashes = dict(
+        zip(result.pairs["uid"].to_pylist(), result.pairs["image_hash"].to_pylist(), strict=True)
+    )
+    assert [row["rule"] for row in shown] == ["repeated_image"] * SCREENING.num_examples
+    assert [row["caption"] for row in shown] == ["4 0", "2 0"]
+    assert [row["matched_to"] for row in shown] == [hashes[row["uid"]] for row in shown]
+    assert max(Image.open(io.BytesIO(shown[0]["thumbnail"])).size) == 64
 
 
 def test_an_empty_pool_passes(tmp_path):

@@ -46,6 +46,8 @@ def progress_at(step: int) -> Progress:
         num_batches_done=1,
         history=[{"step": step, "loss_total": 0.5}],
         rounds=[{"round": 2, "status": "filled", "num_kept": 3}],
+        validation=[{"step": step, "task_zero_shot_top1": 0.25}],
+        seconds=1.5,
     )
 
 

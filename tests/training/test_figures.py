@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vl_pipeline.training.figures import draw_training_curves
+from vl_pipeline.training.figures import draw_training_curves, draw_validation
 
 HISTORY = [
     {
@@ -68,3 +68,23 @@ def test_a_round_is_drawn_where_its_pairs_begin(tmp_path):
 def test_an_empty_history_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="without records"):
         draw_training_curves([], [], tmp_path / "a.png")
+
+
+def test_validation_is_drawn_with_a_line_for_each_task(tmp_path):
+    records = [
+        {
+            "step": step,
+            "pairs_seen": 32 * step,
+            "food_zero_shot_top1": 0.01 * step,
+            "food_zero_shot_top5": 0.02 * step,
+            "photos_text_to_image_recall_at_5": 0.03,
+        }
+        for step in (5, 10)
+    ]
+    one_task = [{k: v for k, v in r.items() if not k.startswith("photos")} for r in records]
+
+    draw_validation(records, tmp_path / "two.png")
+    draw_validation(one_task, tmp_path / "one.png")
+
+    assert is_drawn(tmp_path / "one.png")
+    assert (read(tmp_path / "one.png") != read(tmp_path / "two.png")).any()

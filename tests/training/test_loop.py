@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import math
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vl_pipeline.errors import TrainingError
 from vl_pipeline.objectives.contrastive import Symmetric
 from vl_pipeline.objectives.objective import Needs, Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.curate_while_loading import CurateWhileLoading
 from vl_pipeline.training.loop import Batch, Trainer, Training
 from vl_pipeline.training.optimization import Optimization
 from vl_pipeline.training.schedule import CurateDuringTraining, EpochsOverCuratedSet, Round, Site
@@ -34,6 +36,7 @@ CURATOR = TargetSimilarity(
 )
 SCHEDULES = {
     "during training": CurateDuringTraining(curate_every=2, max_scan=100, calibration_size=12),
+    "while loading": CurateWhileLoading(fill_steps=2, calibration_size=12),
     "before training": EpochsOverCuratedSet(),
 }
 
@@ -59,6 +62,7 @@ def training(
         "views": VIEWS,
         "log_every": 1,
         "checkpoint_every": 1,
+        "validate_every": 2,
         "num_threads": 2,
         "seed": 0,
     }
@@ -88,11 +92,18 @@ class World:
                 encode_targets=lambda: encoder.features(self.target_tokens),
             )
 
+        before = TextEncoder(self.model, CPU)
+        captions, targets = before.features(self.tokens), before.features(self.target_tokens)
         return Site(
             num_pairs=NUM_PAIRS,
             curator=CURATOR,
             look=look,
-            initial_targets=TextEncoder(self.model, CPU).features(self.target_tokens),
+            look_before_training=lambda rows: dataclasses.replace(
+                look()(rows),
+                encode_captions=lambda rows: captions[rows],
+                encode_targets=lambda: targets,
+            ),
+            initial_targets=targets,
             curated=np.arange(0, NUM_PAIRS, 2),
             batch_size=BATCH_SIZE,
             seed=0,
@@ -109,7 +120,13 @@ class World:
         )
 
     def run(
-        self, folder, settings: Training | None = None, *, schedule="during training", **parts
+        self,
+        folder,
+        settings: Training | None = None,
+        *,
+        schedule="during training",
+        validate=None,
+        **parts,
     ) -> tuple[Trainer, Progress, list[Round]]:
         trainer = self.trainer(settings or training(), **parts)
         rounds: list[Round] = []
@@ -118,6 +135,7 @@ class World:
             self.site(trainer.model),
             CheckpointFolder(folder, {"run": "this"}),
             on_round=rounds.append,
+            validate=validate,
         )
         return trainer, progress, rounds
 
@@ -126,6 +144,14 @@ class World:
 def world(tmp_path, fake_vit) -> World:
     pool = write_pool_shard(tmp_path / "0.tar", [f"caption {n}" for n in range(NUM_PAIRS)])
     return World(images=PoolImages(pool, tmp_path), pool=pool, model=fake_vit)
+
+
+def weight_sum(model) -> dict[str, float]:
+    return {"weights": sum(p.double().sum().item() for p in model.parameters())}
+
+
+def without_seconds(records):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
 def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -226,6 +252,15 @@ def test_temperature_is_clamped_after_each_step(world, tmp_path):
     assert pytest.approx(progress.history[0]["temperature"]) == 0.01
 
 
+def test_a_fixed_temperature_stays_where_it_was(world, tmp_path):
+    world.model.log_temperature.requires_grad_(False)
+
+    trainer, progress, _ = world.run(tmp_path / "run", training(num_steps=3))
+
+    assert {0.07} == {round(record["temperature"], 6) for record in progress.history}
+    assert torch.equal(world.model.log_temperature, trainer.model.log_temperature)
+
+
 def test_first_step_of_a_warmup_changes_nothing(world, tmp_path):
     before = copy.deepcopy(world.model.state_dict())
 
@@ -247,15 +282,19 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
         world.site(whole.model),
         CopiedAside(CheckpointFolder(tmp_path / "whole", {"run": "this"}), tmp_path),
         on_round=lambda _: None,
+        validate=weight_sum,
     )
 
     for step in range(1, 6):
         torch.manual_seed(12345)  # another process has another random state
-        resumed, progress, rounds = world.run(tmp_path / str(step), settings, schedule=schedule)
+        resumed, progress, rounds = world.run(
+            tmp_path / str(step), settings, schedule=schedule, validate=weight_sum
+        )
 
         assert same(weights_of(whole), weights_of(resumed)), f"interrupted after step {step}"
         assert expected.history == progress.history
         assert expected.rounds == progress.rounds
+        assert without_seconds(expected.validation) == without_seconds(progress.validation)
         assert all(round_.state.index > 0 for round_ in rounds)
 
 
@@ -285,6 +324,52 @@ def test_run_cut_between_checkpoints_goes_on_from_the_last_one(world, tmp_path):
     assert same(weights_of(whole), weights_of(resumed))
     assert expected.rounds == progress.rounds
     assert [round_.state.index for round_ in rounds] == [1, 2]  # round 1 is decided again, alike
+
+
+def test_validating_is_recorded_every_so_many_steps_and_after_the_last(world, tmp_path):
+    asked = []
+
+    def validate(model):
+        model.eval()
+        asked.append(weight_sum(model))
+        return asked[-1]
+
+    trainer, progress, _ = world.run(
+        tmp_path, training(num_steps=5, validate_every=2), validate=validate
+    )
+
+    places = [(r["step"], r["pairs_seen"]) for r in progress.validation]
+    assert places == [(2, 2 * BATCH_SIZE), (4, 4 * BATCH_SIZE), (5, 5 * BATCH_SIZE)]
+    assert [r["weights"] for r in progress.validation] == [a["weights"] for a in asked]
+    assert progress.validation[-1]["weights"] == weight_sum(trainer.model)["weights"]
+
+
+def test_seconds_grow_from_step_to_step_and_leave_out_validating(world, tmp_path):
+    def validate(_):
+        time.sleep(0.5)
+        return {}
+
+    started = time.monotonic()
+    _, progress, _ = world.run(tmp_path, training(num_steps=4, validate_every=1), validate=validate)
+    elapsed = time.monotonic() - started
+
+    seconds = [record["seconds"] for record in progress.validation]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[0] < seconds[-1] <= progress.seconds <= elapsed - 4 * 0.5
+
+
+def test_validating_changes_nothing_about_what_is_trained(world, tmp_path, resnet):
+    world.model = resnet  # whose batch norms would remember evaluation mode
+
+    def validate(model):
+        model.eval()
+        return {}
+
+    settings = training(num_steps=4, validate_every=1)
+    with_it, *_ = world.run(tmp_path / "with", settings, validate=validate)
+    without, *_ = world.run(tmp_path / "without", settings)
+
+    assert same(weights_of(with_it), weights_of(without))
 
 
 def test_finished_run_is_not_trained_again(world, tmp_path):
@@ -412,9 +497,16 @@ class HeadOverTwoViews(torch.nn.Module):
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4, 6])
-@pytest.mark.parametrize("direction", ["symmetric", "image_to_text"])
-def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, direction):
-    objective = objective_of(direction)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        objective_of("symmetric"),
+        objective_of("image_to_text", uniformity_weight=0.5, covariance_weight=0.1),
+        objective_of("siglip"),
+    ],
+    ids=["symmetric", "diverse", "siglip"],
+)
+def test_batch_in_parts_has_the_gradient_of_the_whole(world, accumulate, objective):
     whole, report = gradients_of(world, 1, objective=objective)
     in_parts, report_in_parts = gradients_of(world, accumulate, objective=objective)
 

@@ -22,12 +22,12 @@ def uniform_draws(uids: Sequence[str], *, seed: int) -> Float64[np.ndarray, " n"
 
 
 def uniform_draws_per_text(
-    uids: Sequence[str], texts: Sequence[str], *, seed: int
+    uids: Sequence[str], texts: Sequence[str], *, seed: int | tuple[int, int]
 ) -> Float64[np.ndarray, " n"]:
     """Draw for each pair and a text beside it, `uids[i]` with `texts[i]`.
 
     Texts count by what they say and not by their place in a list. One pair's draws for two texts
-    are independent.
+    are independent. A seed may come with the number of a round; (seed, 0) draws as seed does.
     """
     bits = {text: int(digest_of_bytes(text.encode())[:16], 16) for text in set(texts)}
     of_texts = np.array([bits[text] for text in texts], dtype=np.uint64)
@@ -39,7 +39,7 @@ def _bits_of(uids: Sequence[str]) -> np.ndarray:
     return np.frombuffer(first_half, dtype=">u8").astype(np.uint64)
 
 
-def _bits_of_seed(seed: int) -> np.uint64:
+def _bits_of_seed(seed: int | tuple[int, int]) -> np.uint64:
     return np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
 
 

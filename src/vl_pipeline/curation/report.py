@@ -57,13 +57,17 @@ def draw_curation(
     shards_folder: str | Path,
     target_texts: list[str],
 ) -> None:
-    """Fill a folder with figures; curators that neither score nor have rules: the pictures."""
+    """Fill a folder with figures; curators that neither score nor have rules: the pictures.
+
+    Hits of target texts are drawn for curators that compare with these.
+    """
     if _is_scored(selection):
         score, threshold = selection.score, selection.threshold
         draw_score_histogram(score, threshold, folder / "score_histogram.png")
         draw_kept_against_threshold(score, threshold, folder / "kept_against_threshold.png")
-        hits = hits_per_target(selection.kept, len(target_texts))
-        draw_hits_per_target(hits, None, target_texts, folder / "hits_per_target.png")
+        if (selection.kept.nearest_target >= 0).all():
+            hits = hits_per_target(selection.kept, len(target_texts))
+            draw_hits_per_target(hits, None, target_texts, folder / "hits_per_target.png")
     if selection.rules:
         counts = selection.count_by_reason()
         left = np.cumsum([len(selection), *(-counts[rule] for rule in selection.rules)]).tolist()

@@ -17,9 +17,23 @@ import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from vl_pipeline.data.pool import Rows
+from vl_pipeline.embedding.store import Embeddings, PairScores
+from vl_pipeline.errors import CurationError
 
 DROPPED = "dropped"
 _ARRAYS = ("rows", "keep", "score", "nearest_target", "reason", "value")
+
+
+def no_pair_scores(rows: Rows) -> Float32[np.ndarray, " n"]:
+    """Refuse: nobody scored the pool's pairs.
+
+    Raises:
+        CurationError: Always.
+    """
+    raise CurationError(
+        "the pool's pairs have no scores; a curator that reads pair_scores says so with "
+        "`needs_pair_scores = True`, and the stage score makes them"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +46,8 @@ class Candidates:
         target_texts: The task's texts, in the order of their features.
         encode_captions: Gives unit-length features of the block's captions, when asked.
         encode_targets: Gives unit-length features of the target texts, when asked.
+        score_pairs: Gives how well image and caption of the block's pairs agree, when asked.
+        round_index: Number of the round of training in which they are looked at; 0 before training.
     """
 
     rows: Rows
@@ -39,6 +55,8 @@ class Candidates:
     target_texts: Sequence[str]
     encode_captions: Callable[[Rows], Float32[np.ndarray, "n width"]]
     encode_targets: Callable[[], Float32[np.ndarray, "targets width"]]
+    score_pairs: Callable[[Rows], Float32[np.ndarray, " n"]] = no_pair_scores
+    round_index: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,6 +80,25 @@ class Candidates:
     def target_features(self) -> Float32[np.ndarray, "targets width"]:
         """Unit-length features of the target texts."""
         return self.encode_targets()
+
+    @cached_property
+    def pair_scores(self) -> Float32[np.ndarray, " n"]:
+        """Cosine similarity of each pair's image and caption under a scorer that stays as it is."""
+        return self.score_pairs(self.rows)
+
+
+def look_before_training(
+    pool: pa.Table, embeddings: Embeddings, pair_scores: PairScores | None = None
+) -> Callable[[Rows], Candidates]:
+    """Give what turns pool rows into candidates with the features from before training."""
+    return lambda rows: Candidates(
+        rows=rows,
+        pool=pool,
+        target_texts=embeddings.target_texts,
+        encode_captions=embeddings.captions_of,
+        encode_targets=lambda: embeddings.targets,
+        score_pairs=pair_scores.of if pair_scores else no_pair_scores,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +152,9 @@ class Selection:
 class Curator(Protocol):
     """A rule that says which candidates to keep. Its fields are its parameters.
 
+    A rule that reads `Candidates.pair_scores` has the class attribute `needs_pair_scores = True`:
+    the stage that makes them runs for methods with such a rule, and for no other.
+
     A rule that reads columns which were counted over the raw pool has the class attribute
     `needs_counts = True`: the stage `count` runs for methods with such a rule, and for no other.
     One that never reads `caption_features` may say `needs_caption_features = False`: a method with
@@ -133,6 +173,11 @@ class Curator(Protocol):
     def select(self, candidates: Candidates) -> Selection:
         """Answer for each candidate."""
         ...
+
+
+def needs_pair_scores(curator: type[Curator]) -> bool:
+    """Whether a rule reads `Candidates.pair_scores`."""
+    return getattr(curator, "needs_pair_scores", False)
 
 
 def concatenate(parts: list[Selection]) -> Selection:

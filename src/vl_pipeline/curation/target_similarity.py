@@ -2,7 +2,7 @@
 
 A pair's score is the largest cosine similarity between its caption and any target text. Pairs
 above a threshold are kept. Where too few of a block pass, the threshold is set aside and the
-block's best are kept instead.
+block's best are kept instead. What one text may keep can be capped.
 """
 
 import dataclasses
@@ -15,7 +15,8 @@ from jaxtyping import Float32, Int32
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
-from vl_pipeline.curation.selection import DROPPED, Candidates, Selection
+from vl_pipeline.curation.cap import cap_per_text
+from vl_pipeline.curation.selection import DROPPED, Candidates, Curator, Selection
 from vl_pipeline.errors import CurationError, ParameterError
 
 _SIMILARITIES_AT_ONCE = 2**24  # 64 MB
@@ -40,32 +41,50 @@ class TargetSimilarity:
         min_keep_fraction: Where less than this share of a block passes, the best
             floor(min_keep_fraction * n) of it are kept instead; 0 switches that off.
         block_size: Captions judged together; below 1 / min_keep_fraction nothing is relaxed.
+        max_per_text: Pairs of the pool that each target text may keep, of those that are close to
+            it; None caps nothing. In a round of training it holds on average (`cap_per_text`).
+        seed: Of the cap's draws; another seed keeps others.
 
     Source: CiT (arXiv 2301.02241); the relaxation is in its released code only (engine.py:262).
+    CiT caps nothing; the cap is MetaCLIP's (arXiv 2309.16671) on CiT's idea of closeness.
     """
 
     threshold: Annotated[float, Ge(-1), Le(1)]
     threshold_mode: ThresholdMode
     min_keep_fraction: Annotated[float, Ge(0), Le(1)]
     block_size: Annotated[int, Gt(0)]
+    max_per_text: Annotated[int, Gt(0)] | None = None
+    seed: Annotated[int, Ge(0)] = 0
 
     def __post_init__(self) -> None:
         if self.threshold_mode is ThresholdMode.QUANTILE and self.threshold < 0:
             raise ParameterError(f"threshold is {self.threshold}; a quantile lies in [0, 1]")
 
-    def calibrate(self, sample: Candidates) -> "TargetSimilarity":
-        """Turn a quantile into the similarity it stands for under the current encoder."""
+    def calibrate(self, sample: Candidates) -> Curator:
+        """Turn a quantile into the similarity it stands for now, and settle the cap."""
+        settled = self._with_absolute_threshold(sample)
+        if self.max_per_text is None:
+            return settled
+        uncapped = dataclasses.replace(settled, max_per_text=None)
+        return cap_per_text(uncapped, sample, max_per_text=self.max_per_text, seed=self.seed)
+
+    def _with_absolute_threshold(self, sample: Candidates) -> "TargetSimilarity":
         if self.threshold_mode is ThresholdMode.ABSOLUTE:
             return self
         score, _ = max_similarity(sample.caption_features, sample.target_features)
         return dataclasses.replace(
             self,
-            threshold=float(np.quantile(score, self.threshold)),
+            threshold=between_scores(score, self.threshold),
             threshold_mode=ThresholdMode.ABSOLUTE,
         )
 
     def select(self, candidates: Candidates) -> Selection:
-        """Keep what passes the threshold, or the best of the block where too little does."""
+        """Keep what passes the threshold, or the best of the block where too little does.
+
+        A rule with a cap has to be calibrated first: a block cannot say what a text may keep.
+        """
+        if self.max_per_text is not None:
+            raise ValueError("max_per_text is settled by calibrate; ask what that gives")
         score, nearest = max_similarity(candidates.caption_features, candidates.target_features)
         passes = score > self.threshold
         keep = passes.copy()
@@ -81,6 +100,17 @@ class TargetSimilarity:
             reasons=(DROPPED, "threshold", "relaxation"),
             threshold=self.threshold,
         )
+
+
+def between_scores(score: Float32[np.ndarray, " n"], share: float) -> float:
+    """Find a threshold that about `share` of the scores lie below, half-way between two of them.
+
+    A quantile that is itself a score would let that pair pass or not by its last bit, which
+    differs with how many similarities are computed at once.
+    """
+    ordered = np.sort(score)
+    below = int(share * (len(ordered) - 1))
+    return float(ordered[below : below + 2].astype(np.float64).mean())
 
 
 def max_similarity(

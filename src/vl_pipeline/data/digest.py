@@ -27,6 +27,17 @@ def digest_of_stream(parts: Iterable[bytes]) -> str:
     return state.hexdigest()
 
 
+def digests_of_beginnings(parts: Iterable[bytes]) -> list[str]:
+    """Digests of the first part, of the first two, and so on; each part is read once."""
+    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digests = []
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+        digests.append(state.hexdigest())
+    return digests
+
+
 def digest_of_strings(values: Iterable[str]) -> str:
     """Digest of a sequence of strings, in order."""
     return digest_of_stream(value.encode() for value in values)

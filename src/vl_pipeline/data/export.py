@@ -24,8 +24,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
+from vl_pipeline.data.archives import open_archive
 from vl_pipeline.data.atomic import atomic_folder, write_json, write_table
-from vl_pipeline.data.fabricated.archives import open_archive
 from vl_pipeline.data.pool import PoolImages, Rows, rows_of_uids
 from vl_pipeline.errors import CurationError, ParameterError
 

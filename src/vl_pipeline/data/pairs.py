@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
-from vl_pipeline.data.digest import digest_of_bytes
+from vl_pipeline.data.digest import digests_of_beginnings
 from vl_pipeline.data.images import MAX_PIXELS, OversizedImageError, decode_rgb
 from vl_pipeline.data.perceptual_hash import (
     NUM_GRID_BYTES,
@@ -29,7 +29,12 @@ from vl_pipeline.data.perceptual_hash import (
 from vl_pipeline.data.tar import Member
 from vl_pipeline.errors import ShardError
 
+MAX_PLAIN_BYTES = 2**37
+"""What a plain form never exceeds, also where it is made again for who reads a picture."""
+
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif")
+# `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
+_OWN_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
 _TEXT_SUFFIXES = ("txt", "txt.gz", "caption.txt", "text.txt")
 
 PAIR_SCHEMA = pa.schema(
@@ -64,19 +69,22 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class PairLimits:
-    """What reading one pair may cost; a pair on a limit is read.
+    """What reading one pair, or one file, may cost; what is on a limit is read.
 
     Attributes:
         max_pixels: Most pixels of an image, looked at before it is decoded.
         max_image_bytes: Most bytes of a compressed image.
         max_json_bytes: Most bytes of a .json.
         max_caption_bytes: Most bytes of a caption, in UTF-8.
+        max_plain_bytes: Most bytes of a file's plain form, which lies on disk: what a gzip tar
+            expands to, or the pictures of a Parquet or Arrow file.
     """
 
     max_pixels: Annotated[int, Gt(0), Le(MAX_PIXELS)]
     max_image_bytes: Annotated[int, Ge(1)]
     max_json_bytes: Annotated[int, Ge(1)]
     max_caption_bytes: Annotated[int, Ge(1)]
+    max_plain_bytes: Annotated[int, Ge(1), Le(MAX_PLAIN_BYTES)]
 
 
 class UnusablePairError(Exception):
@@ -90,7 +98,9 @@ class UnusablePairError(Exception):
 def read_pair(
     data: mmap.mmap | bytes, shard: str, key: str, members: list[Member], limits: PairLimits
 ) -> dict[str, object]:
-    """Read one pair of an archive: a row of `PAIR_SCHEMA`.
+    """Read one pair of an archive: a row of `PAIR_SCHEMA`, and `is_json_broken`.
+
+    A JSON that cannot be used costs the pair only where the caption would have come from it.
 
     Args:
         data: The archive.
@@ -104,17 +114,21 @@ def read_pair(
     """
     _require_safe(key)
     by_suffix = {member.suffix: member for member in members}
-    # `0001.seg.png` is another picture of the pair; `0001.image.png` is the pair's own.
-    suffixes = (*IMAGE_SUFFIXES, *(f"image.{suffix}" for suffix in IMAGE_SUFFIXES))
-    image = next((by_suffix[s] for s in suffixes if s in by_suffix), None)
+    image = next((by_suffix[s] for s in _OWN_IMAGE_SUFFIXES if s in by_suffix), None)
     if image is None:
         raise UnusablePairError(
             "missing_image", value=",".join(by_suffix), limit=f"one of {','.join(IMAGE_SUFFIXES)}"
         )
     text = next((by_suffix[s] for s in _TEXT_SUFFIXES if s in by_suffix), None)
-    for member in (image, text, by_suffix.get("json")):
+    for member in (image, text):
         _require_file(member)
-    side = _read_side_json(data, by_suffix.get("json"), limits)
+    is_json_broken, side = False, {}
+    try:
+        side = _read_side_json(data, by_suffix.get("json"), limits)
+    except UnusablePairError:
+        if text is None:
+            raise
+        is_json_broken = True
     caption = _read_caption(data, text, side, limits)
     image_bytes = _read(data, image, rule="image_too_many_bytes", max_bytes=limits.max_image_bytes)
     try:
@@ -129,19 +143,21 @@ def read_pair(
         ) from error
     url = side.get("url")
     shrunk = shrink(pixels)
+    image_hash, uid = digests_of_beginnings((image_bytes, caption.encode()))
     return {
-        "uid": digest_of_bytes(image_bytes, caption.encode()),
+        "uid": uid,
         "shard": shard,
         "key": key,
         "image_offset": image.offset,
         "image_bytes": image.num_bytes,
-        "image_hash": digest_of_bytes(image_bytes),
+        "image_hash": image_hash,
         "perceptual_hash": perceptual_hash(shrunk),
         "colour_grid": colour_grid(shrunk),
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "caption": caption,
         "url": url if isinstance(url, str) and not _has_surrogates(url) else None,
+        "is_json_broken": is_json_broken,
     }
 
 
@@ -173,6 +189,7 @@ def _read_side_json(
 ) -> dict[str, object]:
     if member is None:
         return {}
+    _require_file(member)
     text = _read(data, member, rule="json_too_many_bytes", max_bytes=limits.max_json_bytes)
     try:
         value = json.loads(text)

@@ -23,33 +23,36 @@ NO_HASH = bytes(NUM_HASH_BYTES)
 _SIDE = 64
 _FREQUENCIES = 16
 _CELLS = 4
-_MIDDLE = (_FREQUENCIES**2 // 2 - 1, _FREQUENCIES**2 // 2)  # the median lies between
+_MIDDLE = _FREQUENCIES**2 // 2  # the median lies between this place and the one before
 _MIN_CONTRAST = 2.0  # grey levels of 255, standard deviation; below it the bits are rounding noise
 _NOISE = 8.0  # grey levels; differences of flat pictures are measured against this
 
-Shrunk = UInt8[np.ndarray, "64 64 3"]
+Shrunk = Image.Image
+"""An RGB picture of 64 x 64."""
 
 
 def shrink(pixels: UInt8[np.ndarray, "height width 3"]) -> Shrunk:
     """Average an RGB picture to 64 x 64, whatever its shape."""
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0))
+    height, width = pixels.shape[:2]
+    image = Image.frombytes("RGB", (width, height), pixels)
+    return image.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
 
 
 def perceptual_hash(shrunk: Shrunk) -> bytes:
     """Hash to 256 bits, low frequencies first; the number of bits that differ is the distance."""
-    values = np.asarray(Image.fromarray(shrunk).convert("L"), dtype=np.float32)
-    flat = values.ravel()
-    if flat @ flat / flat.size - flat.mean() ** 2 < _MIN_CONTRAST**2:
+    flat = np.frombuffer(shrunk.convert("L").tobytes(), dtype=np.uint8).astype(np.float32)
+    mean = np.add.reduce(flat) / flat.size  # exact: a sum of 4096 bytes fits into a float32
+    if flat @ flat / flat.size - mean**2 < _MIN_CONTRAST**2:
         return NO_HASH
-    frequencies = (_COSINES @ values @ _COSINES.T).ravel()[_COARSE_FIRST]
-    middle = np.partition(frequencies, _MIDDLE)[list(_MIDDLE)].mean()
-    return np.packbits(frequencies > middle).tobytes()
+    frequencies = (_COSINES @ flat.reshape(_SIDE, _SIDE) @ _COSINES.T).ravel()[_COARSE_FIRST]
+    ascending = np.sort(frequencies)
+    median = (ascending[_MIDDLE - 1] + ascending[_MIDDLE]) / 2
+    return np.packbits(frequencies > median).tobytes()
 
 
 def colour_grid(shrunk: Shrunk) -> bytes:
     """Mean colours of 4 x 4 cells, row by row, red, green and blue."""
-    return Image.fromarray(shrunk).resize((_CELLS, _CELLS), Image.Resampling.BOX).tobytes()
+    return shrunk.resize((_CELLS, _CELLS), Image.Resampling.BOX).tobytes()
 
 
 def colour_difference(

@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from annotated_types import Ge
 from pydantic import ConfigDict
@@ -38,7 +37,7 @@ from vl_pipeline.data.sources.index import (
 )
 from vl_pipeline.data.sources.loose import Bunch, index_bunch
 from vl_pipeline.data.sources.pictured_tables import index_pictured_table
-from vl_pipeline.data.sources.pictures import holds_table
+from vl_pipeline.data.sources.pictures import DamagedTableError, damage_named, holds_table
 from vl_pipeline.data.sources.plain import (
     HEAD_BYTES,
     PLAIN_FORMS,
@@ -48,6 +47,7 @@ from vl_pipeline.data.sources.plain import (
 )
 from vl_pipeline.data.sources.plan import Archive, Unit, name_before_tar, plan_units
 from vl_pipeline.data.tar import index_tar, mapped
+from vl_pipeline.data.workers import end_with_parent
 from vl_pipeline.errors import ShardError
 
 __all__ = ["PoolShards", "ShardIndex", "index_pool", "index_shard", "index_unit"]
@@ -66,7 +66,7 @@ class PoolShards:
         image_column: Of tables, the column with pictures or their names; None looks for a usual
             name.
         caption_column: Of tables, the column with captions; None looks for a usual name.
-        limits: What reading one pair may cost.
+        limits: What reading one pair, or one file, may cost.
         num_workers: Processes that read files side by side.
     """
 
@@ -100,7 +100,9 @@ def index_pool(pool: PoolShards, *, scratch: Path, plain_forms: Path = PLAIN_FOR
         index_unit, pool=pool, scratch=scratch, plain_forms=plain_forms, code=digest_of_code()
     )
     with ProcessPoolExecutor(
-        max_workers=max(1, min(pool.num_workers, len(units))), mp_context=get_context("spawn")
+        max_workers=max(1, min(pool.num_workers, len(units))),
+        mp_context=get_context("spawn"),
+        initializer=end_with_parent,
     ) as workers:
         bar = tqdm(
             workers.map(work, units), total=len(units), desc="ingest", unit="unit", disable=None
@@ -180,7 +182,7 @@ def _index_archive(
         if holds_table(head):
             named = NamedColumns(image=pool.image_column, caption=pool.caption_column)
             return index_pictured_table(path, name, place=place, named=named, limits=pool.limits)
-        damage = decompress(path, place)
+        damage = decompress(path, place, max_bytes=pool.limits.max_plain_bytes)
         side_table = _side(folder, name, copies)
         return _index_tar(place, name, pool.limits, side_table=side_table, damage=damage)
 
@@ -201,7 +203,8 @@ def index_shard(path: Path, name: str, limits: PairLimits) -> ShardIndex:
 
     Pairs are listed in the order of the archive. Rows of img2dataset's side table
     (`<shard>.parquet`) that are not in the archive are listed too: failed downloads under their
-    status, the rest as lost. Damage to the archive itself is one row without a key.
+    status, the rest as lost. Damage to the archive itself, or to its side table, is one row without
+    a key.
 
     Args:
         path: The tar file.
@@ -216,7 +219,7 @@ def _index_tar(
     path: Path, name: str, limits: PairLimits, *, side_table: Path | None, damage: str | None = None
 ) -> ShardIndex:
     tar = index_tar(path)
-    damage = tar.damage or damage
+    damage = damage or tar.damage
     pairs: list[dict[str, object]] = []
     rejections: list[Rejection] = []
 
@@ -232,26 +235,33 @@ def _index_tar(
     for key in tar.repeated_keys:
         reject(key, "repeated_key", key, "unique in its shard")
     present = {*tar.samples, *tar.repeated_keys}
-    absent = _listed_but_absent(side_table, present=present) if side_table else {}
+    absent: dict[str, tuple[str, str]] = {}
+    is_table_broken = False
+    try:
+        absent = _listed_but_absent(side_table, present=present)
+    except DamagedTableError as error:
+        is_table_broken = True
+        reject("", "broken_side_table", str(error)[:300], "img2dataset's side table, or none")
     for key, (rule, message) in absent.items():
         reject(key, rule, message, "success")
     if damage:
         reject("", "broken_tar", damage, "a whole tar")
-    num_listed = len(tar.samples) + len(tar.repeated_keys) + len(absent) + bool(damage)
+    num_files = bool(damage) + is_table_broken
+    num_listed = len(tar.samples) + len(tar.repeated_keys) + len(absent) + num_files
     return index_of(pairs, rejections, num_listed=num_listed)
 
 
-def _listed_but_absent(table: Path, *, present: set[str]) -> dict[str, tuple[str, str]]:
+def _listed_but_absent(table: Path | None, *, present: set[str]) -> dict[str, tuple[str, str]]:
     """Key to (rule, message) of img2dataset's rows whose pair the archive does not hold."""
-    try:
+    if table is None:
+        return {}
+    with damage_named():
         rows = pq.read_table(table, columns=["key", "status", "error_message"]).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(
-            f"{table}: not readable as img2dataset's side table ({error}); restore it, or remove "
-            f"it to read the shard without"
-        ) from error
     return {
-        row["key"]: (_rule_of_status(row["status"]), f"{row['status']}: {row['error_message']}")
+        str(row["key"]): (
+            _rule_of_status(row["status"]),
+            f"{row['status']}: {row['error_message']}",
+        )
         for row in rows
         if row["key"] not in present
     }

@@ -8,6 +8,7 @@ and whatever stops the pass before the archive's end is damage, and is reported.
 """
 
 import mmap
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ _KINDS = {
 _NOTES_OF_MACOS = ("._", ".DS_Store")  # written beside each file, and about none of the pairs
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """A file within an archive: its bytes are archive[offset : offset + num_bytes].
 
@@ -132,7 +133,8 @@ def _members(archive: mmap.mmap | bytes) -> Iterator[tuple[str, Member]]:
                 num_bytes = 0  # whatever it says: of a link it may be the size of its target
             elif "size" in extension:
                 num_bytes = _pax_size(extension["size"], start)
-            _require_end(archive, offset, num_bytes, f"'{name[:_SHOWN_CHARACTERS]}'")
+            if offset + num_bytes > len(archive):
+                _require_end(archive, offset, num_bytes, f"'{name[:_SHOWN_CHARACTERS]}'")
             if not _is_passed_over(kind, name):
                 key, suffix = split_member_name(name)
                 what = _kind(kind, extension)
@@ -149,9 +151,18 @@ def _require_checksum(header: bytes, start: int) -> None:
         summed = header[:148] + b" " * 8 + header[156:]
         stated = _number(header[148:156], start)
         # Some old writers summed signed bytes.
-        if sum(summed) == stated or sum(byte - 256 * (byte > 127) for byte in summed) == stated:
+        if _sum(summed) == stated or sum(byte - 256 * (byte > 127) for byte in summed) == stated:
             return
     raise _DamageError(f"unreadable header at byte {start}")
+
+
+def _sum(block: bytes) -> int:
+    """Sum a block's bytes, at a tenth of what `sum` costs.
+
+    Adler-32's lower half is 1 and the sum, modulo 65521: more than half a block can reach.
+    """
+    halves = block[: _BLOCK_BYTES // 2], block[_BLOCK_BYTES // 2 :]
+    return sum((zlib.adler32(half) & 0xFFFF) - 1 for half in halves)
 
 
 def _number(field: bytes, start: int) -> int:
@@ -228,7 +239,7 @@ def _is_passed_over(kind: bytes, name: str) -> bool:
 
 
 def _kind(kind: bytes, extension: dict[str, bytes]) -> str:
-    if any(key.startswith("GNU.sparse.") for key in extension):
+    if extension and any(key.startswith("GNU.sparse.") for key in extension):
         return "sparse file"
     return "file" if kind in _FILES else _KINDS.get(kind, f"of unknown type {kind!r}")
 

@@ -19,7 +19,10 @@ from pydantic.dataclasses import dataclass as parameters
 from vl_pipeline.data.pairs import IMAGE_SUFFIXES
 from vl_pipeline.data.paths import InputFolder
 from vl_pipeline.data.tar import Member, index_tar
-from vl_pipeline.errors import ShardError
+from vl_pipeline.errors import ParameterError, ShardError
+
+PLACEHOLDER = "{c}"
+"""What a template has in place of the class name."""
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -30,11 +33,22 @@ class Tasks:
         folder: Holds one sub-folder per task; relative to the project's root.
         curate_for: Tasks whose class names are the target texts.
         evaluate_on: Tasks that are evaluated.
+        target_templates: What captions are compared with: each target text in each template. The
+            features of one text's templates are averaged, so a text stays one target.
     """
 
     folder: InputFolder
     curate_for: Annotated[tuple[str, ...], MinLen(1)]
     evaluate_on: Annotated[tuple[str, ...], MinLen(1)]
+    target_templates: Annotated[tuple[str, ...], MinLen(1)] = (PLACEHOLDER,)
+
+    def __post_init__(self) -> None:
+        without = [t for t in self.target_templates if PLACEHOLDER not in t]
+        if without:
+            raise ParameterError(
+                f"tasks.target_templates holds '{without[0]}', which has no place for the class "
+                f"name; write it as {PLACEHOLDER}, as in 'a photo of a {PLACEHOLDER}'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,11 @@ def is_retrieval(folder: Path) -> bool:
     """Say whether a task's images come with captions instead of labels."""
     kind = folder / "dataset_type.txt"
     return kind.exists() and kind.read_text().strip() == "retrieval"
+
+
+def has_split(folder: Path, split: str) -> bool:
+    """Say whether a task has shards for a split."""
+    return any((folder / split).glob("*.tar"))
 
 
 def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask:

@@ -12,17 +12,16 @@ from jaxtyping import Float32, Int64
 from vl_pipeline.data.tasks import ClassificationTask, RetrievalTask
 from vl_pipeline.data.tokens import Tokenizer, tokenize
 from vl_pipeline.embedding.encode import TextEncoder, encode_images
+from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.evaluation.nearest_neighbours import (
     NearestNeighbours,
     nearest_neighbour_metrics,
 )
 from vl_pipeline.evaluation.retrieval import retrieval_metrics
 from vl_pipeline.evaluation.zero_shot import (
-    class_weights,
     confusion_matrix,
     per_class_table,
     predict,
-    prompts,
     zero_shot_metrics,
 )
 from vl_pipeline.models.dual_encoder import DualEncoder
@@ -108,7 +107,7 @@ def evaluate_classification(
 ) -> TaskResult:
     """Classify a task's images by its class names; `image_embeddings` are unit length."""
     num_classes = len(task.class_names)
-    weights = class_weights(
+    weights = mean_of_prompts(
         embed_texts(prompts(task.class_names, task.templates)), num_classes=num_classes
     )
     predictions, ranks = predict(image_embeddings, weights, task.labels)

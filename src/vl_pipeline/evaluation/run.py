@@ -11,10 +11,12 @@ from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
 from vl_pipeline.data.tasks import ClassificationTask, Tasks, is_retrieval, read_task
+from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.evaluation.evaluate import TaskResult, evaluate_task
 from vl_pipeline.evaluation.figures import draw_confusion
 from vl_pipeline.evaluation.nearest_neighbours import NearestNeighbours
+from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.models.towers import build_tokenizer
 from vl_pipeline.models.weights import load_model
 
@@ -49,7 +51,18 @@ def evaluate_checkpoint(
 ) -> list[TaskResult]:
     """Evaluate a checkpoint on each task of `evaluate_on`, in order."""
     model, config = load_model(checkpoint, device=device)
-    tokenizer = build_tokenizer(config)
+    return evaluate_model(model, build_tokenizer(config), tasks, evaluation, device=device)
+
+
+def evaluate_model(
+    model: DualEncoder,
+    tokenizer: Tokenizer,
+    tasks: Tasks,
+    evaluation: Evaluation,
+    *,
+    device: torch.device,
+) -> list[TaskResult]:
+    """Evaluate a model on each task of `evaluate_on`, in order; leaves it in evaluation mode."""
     return [
         evaluate_task(
             read_task(Path(tasks.folder) / name, split=evaluation.split),

@@ -14,29 +14,6 @@ from jaxtyping import Float32, Int64
 
 from vl_pipeline.evaluation.ranking import rank_of, similarity_blocks
 
-PLACEHOLDER = "{c}"
-"""What a template has in place of the class name."""
-
-
-def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Fill every class name into every template: all of the first class, then the next."""
-    return [template.replace(PLACEHOLDER, name) for name in class_names for template in templates]
-
-
-def class_weights(
-    prompt_embeddings: Float32[np.ndarray, "prompts d"], *, num_classes: int
-) -> Float32[np.ndarray, "classes d"]:
-    """Average each class's prompts and scale the mean to unit length.
-
-    Args:
-        prompt_embeddings: Unit length, in the order of `prompts`.
-        num_classes: Classes; each has equally many prompts.
-    """
-    per_class = prompt_embeddings.reshape(num_classes, -1, prompt_embeddings.shape[1])
-    means = per_class.mean(axis=1)
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    return means / np.maximum(lengths, np.finfo(np.float32).tiny)
-
 
 def predict(
     image_embeddings: Float32[np.ndarray, "n d"],

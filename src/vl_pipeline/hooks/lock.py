@@ -1,15 +1,10 @@
 """Two runs at once: a run locks what it writes for itself, and what it reads against writers.
 
-A lock is on a file beside the data set, `.<name>.lock`. It is POSIX's (`fcntl.lockf`): the
-operating system lets go of it when the process ends, however it ends, and worker processes do not
-inherit it, so nothing stale can keep a run out. What stands in the file is for messages alone.
+What a lock is, `data.locks` says.
 """
 
-import errno
-import fcntl
 import os
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +12,11 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from vl_pipeline.data.locks import TakenError, take_lock
 from vl_pipeline.datasets.files import PathDataset
 from vl_pipeline.datasets.folders import ScratchDataset
 from vl_pipeline.errors import InUseError
-from vl_pipeline.hooks.process import ProcessId
 from vl_pipeline.hooks.summary import REPORTS
-
-_TAKEN = (errno.EACCES, errno.EAGAIN)
-_MAX_BYTES = 65536  # of what is read from a lock file
 
 
 class RunLocks:
@@ -83,27 +75,14 @@ class RunLocks:
             os.close(self._held.pop())
 
     def _lock(self, name: str, path: Path, *, exclusive: bool) -> None:
-        file = path.with_name(f".{path.name}.lock")
         try:
-            if exclusive:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._held.append(take_lock(path, exclusive=exclusive))
+        except TakenError as taken:
+            raise _refusal(name, path, str(taken), exclusive=exclusive) from taken
         except OSError:
             if exclusive:
                 raise
-            return  # nothing to read, or where nobody can write
-        self._held.append(descriptor)
-        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        try:
-            fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _TAKEN:
-                raise
-            raise _refusal(name, path, descriptor, exclusive=exclusive) from error
-        with suppress(OSError):  # a full disk: only the messages of others are poorer
-            text = ProcessId.of_this().to_json().encode()
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, text, 0)
+            # nothing to read, or where nobody can write
 
 
 def _data_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[Path, tuple[str, bool]]:
@@ -124,11 +103,7 @@ def _data_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[Path, tuple[s
     return data
 
 
-def _refusal(name: str, path: Path, descriptor: int, *, exclusive: bool) -> InUseError:
-    text = os.pread(descriptor, _MAX_BYTES, 0).decode(errors="replace")
-    holder = ProcessId.from_json(text)
-    known = holder is not None and not holder.has_ended() and not holder.is_this()
-    who = str(holder) if known else "its details are not known"
+def _refusal(name: str, path: Path, who: str, *, exclusive: bool) -> InUseError:
     does = "is in use by" if exclusive else "is being written by"
     return InUseError(
         f"{path} ('{name}') {does} another run ({who}), and this run "

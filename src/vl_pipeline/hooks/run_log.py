@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_bytes, digest_of_files
+from vl_pipeline.data.process import ProcessId
 from vl_pipeline.datasets.tracked_runs import LINEAGE_COLUMNS, LINEAGE_FOLDER, tracking_uri
 from vl_pipeline.hooks.flatten import flatten
-from vl_pipeline.hooks.process import ProcessId
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from mlflow import MlflowClient
 
 _KEY_TAG = "run_key"
+_PARENT_TAG = "mlflow.parentRunId"
 _PROCESS_TAG = "process"
 _MAX_TAG = 5000  # characters that MLflow stores of a tag
 _METRICS_AT_ONCE = 1000  # MLflow's limits for one batch
@@ -150,7 +151,9 @@ class RunLog:
         self.tags({k: v for k, v in values.items() if k.endswith("_digest")})
 
     def _log_curve(self, path: Path, spec: dict[str, Any]) -> None:
-        records = json.loads(path.read_text())
+        self._curve(json.loads(path.read_text()), spec)
+
+    def _curve(self, records: list[dict[str, Any]], spec: dict[str, Any]) -> None:
         self._points(
             [
                 (f"{spec['prefix']}/{name}", value, int(record[spec["step"]]))
@@ -159,6 +162,40 @@ class RunLog:
                 if _is_number(value) and name != spec["step"]
             ]
         )
+
+    def _log_child_runs(self, path: Path, spec: dict[str, Any]) -> None:
+        """Make a run below this one for each cell of a sweep that has none yet."""
+        query = f"tags.`{_PARENT_TAG}` = '{self.run_id}'"
+        found = self._client.search_runs([self._experiment_id], query, max_results=50000)
+        known = {run.data.tags.get(_KEY_TAG) for run in found if run.info.status == "FINISHED"}
+        for cell in json.loads(path.read_text()):
+            if cell["key"] not in known:
+                self._log_cell(cell)
+
+    def _log_cell(self, cell: dict[str, Any]) -> None:
+        value = "" if cell["value"] is None else f"-{cell['value']:g}"
+        run = self._client.create_run(
+            self._experiment_id,
+            run_name=f"{cell['strategy']}{value}-seed{cell['seed']}",
+            tags={_PARENT_TAG: self.run_id, _KEY_TAG: cell["key"], "method": cell["method"]},
+        )
+        log = RunLog(Store(self._client, self._experiment_id), run.info.run_id, "", {})
+        named = {n: cell[n] for n in ("strategy", "value", "seed", "method") if cell[n] is not None}
+        log.parameters({**named, **flatten(cell["parameters"])})
+        for prefix, values in (
+            ("curation", cell["curation"]),
+            ("training", cell["training"]),
+            ("eval", flatten(cell["metrics"], separator="_")),
+        ):
+            log.metrics({f"{prefix}/{k}": v for k, v in values.items() if _is_number(v)})
+        log.metrics({"time/train_seconds": cell["seconds"]})
+        for records, curve in (
+            ("history", {"prefix": "train", "step": "step"}),
+            ("rounds", {"prefix": "curation_round", "step": "round"}),
+            ("validation", {"prefix": "val", "step": "step"}),
+        ):
+            log._curve(cell[records], curve)
+        log.close("FINISHED")
 
     def _log_artifact(self, path: Path, spec: dict[str, Any]) -> None:
         if path.is_file():

@@ -31,6 +31,7 @@ from vl_pipeline.hooks.flatten import flatten
 from vl_pipeline.hooks.run_log import RunLog, Store, digest_of_path, end_killed_runs, open_store
 from vl_pipeline.hooks.summary import REPORTS
 from vl_pipeline.methods import all_methods
+from vl_pipeline.pipelines.cit_sweep.pipeline import NAME as SWEEP
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ def _warning(what: str) -> Iterator[None]:
 
 
 def _methods_of(run_params: dict[str, Any]) -> list[str]:
-    known = {method.name for method in all_methods()}
+    known = {*(method.name for method in all_methods()), SWEEP}
     names = run_params["pipeline_names"] or ["__default__"]
     return sorted({"cit" if name == "__default__" else name for name in names} & known)
 

@@ -14,7 +14,7 @@ from vl_pipeline.models.towers import DualEncoderConfig, build_towers, text_feat
 
 
 class DualEncoder(nn.Module):
-    """Image tower, text tower and a learned temperature.
+    """Image tower, text tower and a temperature, learned or fixed.
 
     Embeddings are not normalised here: an objective that wants unit length makes it, in float32.
     """
@@ -32,7 +32,9 @@ class DualEncoder(nn.Module):
             )
         self.image_resize_px = config.image_resize_px
         self.image_tower.to(memory_format=torch.channels_last)  # pixels come that way
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.log_temperature = nn.Parameter(
+            torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
+        )
         self._frozen_parts: tuple[str, ...] = ()
         self._min_log_temperature = math.log(config.min_temperature)
 
@@ -43,7 +45,9 @@ class DualEncoder(nn.Module):
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:
-        """Keep the temperature at or above its minimum; in place, called after each step."""
+        """Keep a learned temperature at or above its minimum; in place, called after each step."""
+        if not self.log_temperature.requires_grad:
+            return
         self.log_temperature.clamp_(min=self._min_log_temperature)
 
     def image_features(self, pixels: UInt8[Tensor, "n side side 3"]) -> Float[Tensor, "n width"]:

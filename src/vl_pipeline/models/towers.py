@@ -50,8 +50,9 @@ class DualEncoderConfig:
         image_resize_px: Sides, in px, that an image is resized to, whatever its aspect, before a
             square of the model's size is cut out of it (ALIGN); None resizes the shorter side to
             the model's size.
-        temperature: Where the learned temperature starts.
-        min_temperature: The temperature is clamped to at least this after each step.
+        temperature: Where the learned temperature starts; the temperature where none is learned.
+        min_temperature: A learned temperature is clamped to at least this after each step.
+        learn_temperature: Whether the temperature is trained.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -62,6 +63,7 @@ class DualEncoderConfig:
     min_temperature: Annotated[float, Gt(0)]
     keep_image_head: bool = True
     image_resize_px: Annotated[int, Gt(0)] | None = None
+    learn_temperature: bool = True
 
     def __post_init__(self) -> None:
         if self.pretrained and not self.keep_image_head:

@@ -1,18 +1,23 @@
 """Contrastive terms: images and captions of one batch find each other.
 
-CiT trains in one direction only, CLIP averages both.
+CiT trains in one direction only, CLIP averages both, SigLIP asks of each combination by itself.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from jaxtyping import Float
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass as parameters
+from pydantic_core import ArgsKwargs
 from torch import Tensor
 
 from vl_pipeline.models.dual_encoder import DualEncoder
+from vl_pipeline.objectives.diversity import Diversity, covariance, uniformity
 from vl_pipeline.objectives.info_nce import info_nce
-from vl_pipeline.objectives.objective import Needs, Objective, Step
+from vl_pipeline.objectives.objective import Needs, Objective, Step, Term
+from vl_pipeline.objectives.siglip import SigLip
 
 
 class ImageToText:
@@ -46,16 +51,44 @@ class Symmetric:
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Contrastive:
-    """Images and captions of a batch find each other, and nothing else is asked of them.
+    """Images and captions of a batch find each other, and keep apart where that is asked for.
+
+    `direction` is an earlier name of `loss`, and wins over it where both are given: what a run
+    adds to `conf/base` is the later word.
 
     Attributes:
-        direction: `image_to_text` is CiT's loss, `symmetric` CLIP's.
+        loss: `image_to_text` is CiT's, `symmetric` CLIP's, `siglip` SigLIP's.
+        uniformity_weight: Of `diversity.uniformity`, beside 1 for the loss; 0 leaves it out.
+        covariance_weight: Of `diversity.covariance`, beside 1 for the loss; 0 leaves it out.
     """
 
-    direction: Literal["image_to_text", "symmetric"]
+    loss: Literal["image_to_text", "symmetric", "siglip"]
+    uniformity_weight: Annotated[float, Ge(0)] = 0.0
+    covariance_weight: Annotated[float, Ge(0)] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_name(cls, given: Any) -> Any:
+        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
+        if isinstance(values, dict) and "direction" in values:
+            values = values | {"loss": values["direction"]}
+            del values["direction"]
+        return values
 
     def build(self, model: DualEncoder, *, seed: int) -> Objective:
-        """Give the objective; it has no weights of its own, so model and seed do not matter."""
-        if self.direction == "image_to_text":
-            return Objective({"image_to_text": (1.0, ImageToText())})
-        return Objective({"contrastive": (1.0, Symmetric())})
+        """Give the objective; its only weight, SigLIP's bias, depends on neither model nor seed."""
+        diversity: dict[str, tuple[float, Term]] = {
+            "uniformity": (self.uniformity_weight, Diversity(uniformity)),
+            "covariance": (self.covariance_weight, Diversity(covariance)),
+        }
+        asked = {name: term for name, term in diversity.items() if term[0]}
+        name, term = _LOSSES[self.loss]
+        return Objective({name: (1.0, term()), **asked})
+
+
+_LOSSES: dict[str, tuple[str, Callable[[], Term]]] = {
+    "image_to_text": ("image_to_text", ImageToText),
+    "symmetric": ("contrastive", Symmetric),
+    "siglip": ("siglip", SigLip),
+}
+"""Name of the term in reports, and the term."""

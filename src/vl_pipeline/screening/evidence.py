@@ -1,4 +1,4 @@
-"""What screening shows for its decisions: a pair that was turned away beside what it resembles."""
+"""What screening shows: pairs turned away beside what they resemble, and images that often stay."""
 
 import io
 
@@ -24,7 +24,15 @@ EVIDENCE_SCHEMA = pa.schema(
         ("distance", pa.float64()),  # by the rule's own measure; 0 is equal
     ]
 )
-"""One row per example; a few of each rule, not all."""
+"""One row per example; a few of each rule, not all.
+
+Of `REPEATED`, `matched_to` is the hash of an image that several pairs have, and `uid` the first.
+"""
+
+REPEATED = "repeated_image"
+"""In the place of a rule: images that most of the pairs that stay have. Nothing was charged."""
+
+NUM_REPEATED = 10
 
 _SIDE_PX = 96  # of a thumbnail, longer side
 _QUALITY = 85  # JPEG
@@ -69,6 +77,37 @@ def draw_evidence(
             }
         )
     return pa.Table.from_pylist(examples, schema=EVIDENCE_SCHEMA)
+
+
+def draw_repeated(pairs: pa.Table, *, images: PoolImages, num_examples: int) -> pa.Table:
+    """Show the images that most pairs have.
+
+    Args:
+        pairs: Those that stay.
+        images: Their images, by row.
+        num_examples: Rows of the answer, or fewer where fewer are repeated.
+    """
+    examples = []
+    for found in most_repeated(pairs["image_hash"]).slice(0, num_examples).to_pylist():
+        row = pc.index(pairs["image_hash"], found["values"]).as_py()
+        examples.append(
+            {
+                "rule": REPEATED,
+                "uid": pairs["uid"][row].as_py(),
+                "caption": pairs["caption"][row].as_py(),
+                "thumbnail": _thumbnail(images.read(row)),
+                "matched_to": found["values"],
+            }
+        )
+    return pa.Table.from_pylist(examples, schema=EVIDENCE_SCHEMA)
+
+
+def most_repeated(values: pa.ChunkedArray) -> pa.Table:
+    """Give the `NUM_REPEATED` values that come most often, at least twice, and their `counts`."""
+    counts = pa.Table.from_struct_array(pc.value_counts(values.drop_null()))
+    repeated = counts.filter(pc.greater(counts["counts"], 1))
+    order = [("counts", "descending"), ("values", "ascending")]
+    return repeated.sort_by(order).slice(0, NUM_REPEATED)
 
 
 def _matched(

@@ -19,7 +19,7 @@ from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.screening import duplicates, leaks
 from vl_pipeline.screening.block_list import blocked
 from vl_pipeline.screening.evaluation_images import EvaluationImages, TaskImages
-from vl_pipeline.screening.evidence import EVIDENCE_SCHEMA, draw_evidence
+from vl_pipeline.screening.evidence import EVIDENCE_SCHEMA, draw_evidence, draw_repeated
 from vl_pipeline.screening.finding import Finding, charge
 from vl_pipeline.screening.image_embeddings import PoolEncoder
 from vl_pipeline.screening.parameters import Duplicates, LeakGate, Screening
@@ -35,7 +35,7 @@ class Screened:
     Attributes:
         pairs: Those that stay, in their order.
         ledger: Those that do not, rule by rule.
-        evidence: Examples of each rule.
+        evidence: Examples of each rule, and of images that stay many times.
         report: Counts, for MLflow and DVC.
     """
 
@@ -84,6 +84,8 @@ def screen_pool(
         left, ledger = charge(left, finding)
         ledgers.append(ledger)
         counts[finding.rule] = _counts(finding)
+    images = PoolImages(left, folder)
+    evidence.append(draw_repeated(left, images=images, num_examples=screening.num_examples))
     ledger = pa.concat_tables(ledgers)
     require_balance("screen", num_in=pairs.num_rows, num_kept=left.num_rows, ledger=ledger)
     report = {

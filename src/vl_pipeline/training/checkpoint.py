@@ -49,6 +49,8 @@ class Progress:
         num_batches_done: Steps of that round done.
         history: One record per logged step.
         rounds: One record per round.
+        validation: One record per validation during training.
+        seconds: Wall time of curating and training so far, without validations.
         times_seen: How often each pair of the pool was trained on; empty before the first step.
     """
 
@@ -57,6 +59,8 @@ class Progress:
     num_batches_done: int = 0
     history: list[dict[str, float]]
     rounds: list[dict[str, float | str]]
+    validation: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
     times_seen: Int32[np.ndarray, " pairs"] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -123,6 +127,8 @@ class CheckpointFolder:
             num_batches_done=state["num_batches_done"],
             history=state["history"],
             rounds=state["rounds"],
+            validation=state["validation"],
+            seconds=state["seconds"],
             times_seen=times_seen,
         )
         # everything is read by now: a damaged checkpoint has changed nothing
@@ -144,6 +150,8 @@ class CheckpointFolder:
             "random_state": torch.get_rng_state().tolist(),
             "history": progress.history,
             "rounds": progress.rounds,
+            "validation": progress.validation,
+            "seconds": progress.seconds,
         }
 
     def _found(self) -> list[Path]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_SHOWN_OF_TASK = ("zero_shot_top1", "text_to_image_recall_at_5")
+
 Records = Sequence[Mapping[str, Any]]
 """What was recorded, oldest first; a record may lack a quantity."""
 
@@ -60,6 +62,28 @@ def draw_training_curves(history: Records, rounds: Records, path: Path) -> None:
         loss.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         for axes in figure.axes[-2:]:
             axes.set_xlabel("pairs seen")
+
+
+def draw_validation(validation: Records, path: Path) -> None:
+    """Draw the main metric of each task over pairs seen.
+
+    Args:
+        validation: Records with `pairs_seen`, and for each task `<task>_zero_shot_top1` or
+            `<task>_text_to_image_recall_at_5`.
+        path: The PNG.
+    """
+    with png_figure(path, width_in=8, height_in=3.2) as figure:
+        axes = figure.add_subplot()
+        for name in validation[0]:
+            for metric in _SHOWN_OF_TASK:
+                if name.endswith(f"_{metric}"):
+                    label = f"{name.removesuffix(f'_{metric}')} ({metric.replace('_', ' ')})"
+                    title = "On validation splits"
+                    _draw_quantity(axes, validation, name, title, marker="o", label=label)
+        axes.legend(loc="best")
+        axes.set_xlabel("pairs seen")
+        axes.set_ylim(0)
+        show_as_percent(axes.yaxis)
 
 
 def _draw_rounds(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ class Training:
         views: How training views are drawn.
         log_every: Steps between records of the history.
         checkpoint_every: Steps between checkpoints.
+        validate_every: Steps between validations; 0 validates never. The last step is validated
+            too. Validating changes nothing about what is trained.
         num_threads: Threads that load images ahead.
         seed: Of new weights, orders and views.
     """
@@ -55,6 +58,7 @@ class Training:
     views: TrainingViews
     log_every: Annotated[int, Gt(0)]
     checkpoint_every: Annotated[int, Gt(0)]
+    validate_every: Annotated[int, Ge(0)]
     num_threads: Annotated[int, Ge(1)]
     seed: Annotated[int, Ge(0)]
 
@@ -69,6 +73,9 @@ class Batch:
 
 
 RoundListener = Callable[[Round], None]
+
+Validate = Callable[[DualEncoder], dict[str, float]]
+"""Measures a model on held-out data, by name; may leave it in evaluation mode."""
 
 
 class Trainer:
@@ -93,6 +100,7 @@ class Trainer:
         self._tokens = tokens
         self._training = training
         self._device = device
+        self._counted_until = 0.0
 
     def run(
         self,
@@ -101,6 +109,7 @@ class Trainer:
         checkpoints: CheckpointFolder,
         *,
         on_round: RoundListener,
+        validate: Validate | None = None,
     ) -> Progress:
         """Train from the last checkpoint, or the beginning, to `num_steps`.
 
@@ -110,6 +119,7 @@ class Trainer:
             checkpoints: Where checkpoints are found and saved.
             on_round: Called with each new decision; again, after an interruption, with those
                 made since the last checkpoint.
+            validate: Asked every `validate_every` steps; its answers are recorded, and that is all.
 
         Raises:
             TrainingError: If the loss is not finite; the last checkpoint is kept.
@@ -127,9 +137,10 @@ class Trainer:
             unit="pair",
             disable=None,
         )
+        self._counted_until = time.monotonic()
         rounds = schedule.rounds(site, resume=progress.round)
         while progress.step < self._training.num_steps:
-            self._train_round(next(rounds), progress, checkpoints, on_round, bar)
+            self._train_round(next(rounds), progress, checkpoints, on_round, validate, bar)
         bar.close()
         return progress
 
@@ -139,6 +150,7 @@ class Trainer:
         progress: Progress,
         checkpoints: CheckpointFolder,
         on_round: RoundListener,
+        validate: Validate | None,
         bar: "tqdm[Any]",
     ) -> None:
         resumed = progress.round is not None and round_.state.index == progress.round.index
@@ -157,6 +169,8 @@ class Trainer:
             progress.times_seen[batch.rows] += 1
             bar.update(len(batch.rows))
             self._record(progress, report, len(batch.rows))
+            self._count_seconds(progress)
+            self._validate(progress, validate, len(batch.rows))
             if progress.step % self._training.checkpoint_every == 0 or self._is_last(progress):
                 checkpoints.save(self.modules, self.optimizer, progress)
 
@@ -253,6 +267,22 @@ class Trainer:
             progress.history.append(
                 {"step": progress.step, "pairs_seen": progress.step * batch_size, **report}
             )
+
+    def _validate(self, progress: Progress, validate: Validate | None, batch_size: int) -> None:
+        every = self._training.validate_every
+        if validate is None or not every:
+            return
+        if progress.step % every == 0 or self._is_last(progress):
+            measured = validate(self.model)
+            self.model.train()
+            place = {"step": progress.step, "pairs_seen": progress.step * batch_size}
+            progress.validation.append({**place, "seconds": progress.seconds, **measured})
+            self._counted_until = time.monotonic()
+
+    def _count_seconds(self, progress: Progress) -> None:
+        now = time.monotonic()
+        progress.seconds += now - self._counted_until
+        self._counted_until = now
 
     def _is_last(self, progress: Progress) -> bool:
         return progress.step == self._training.num_steps

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from vl_pipeline.curation.figures import draw_hits_per_target
 from vl_pipeline.curation.manifest import count_hits
-from vl_pipeline.training.figures import draw_training_curves
+from vl_pipeline.training.figures import draw_training_curves, draw_validation
 from vl_pipeline.training.run import Trained, TrainingData
 
 
@@ -37,6 +37,8 @@ def draw_training(folder: Path, trained: Trained, data: TrainingData) -> None:
     draw_training_curves(
         trained.progress.history, trained.progress.rounds, folder / "training_curves.png"
     )
+    if trained.progress.validation:
+        draw_validation(trained.progress.validation, folder / "validation.png")
     if trained.last_hits is not None:
         texts = data.embeddings.target_texts
         before = count_hits(data.curated, texts)

@@ -16,7 +16,12 @@ import torch
 
 from vl_pipeline import __version__
 from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
-from vl_pipeline.curation.selection import Candidates, Curator
+from vl_pipeline.curation.selection import (
+    Candidates,
+    Curator,
+    look_before_training,
+    no_pair_scores,
+)
 from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
@@ -24,14 +29,15 @@ from vl_pipeline.data.pool import PoolImages, Rows, digest_of_pool, rows_of_uids
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
-from vl_pipeline.embedding.store import Embeddings
+from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
+from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.loop import Trainer, Training
+from vl_pipeline.training.loop import Trainer, Training, Validate
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
 logger = logging.getLogger(__name__)
@@ -51,6 +57,7 @@ class TrainingData:
         embeddings: Features of captions and target texts before training.
         text_start: Weights of the text trunk that made them.
         curated: Manifest of what was kept before training.
+        pair_scores: How well image and caption of each pair agree, for a curator that asks.
     """
 
     pool: pa.Table
@@ -60,6 +67,7 @@ class TrainingData:
     embeddings: Embeddings
     text_start: Path
     curated: pa.Table
+    pair_scores: PairScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,7 @@ class Trained:
         pairs: Manifest of the pairs trained on, by round, with how often each was seen in all.
         last_hits: Hits per target text in the last round; None where none was curated.
         lineage: What the weights come from, as digests and parameters.
+        scratch: Where its checkpoints and rounds lie; of no use once all of this is saved.
     """
 
     model: DualEncoder
@@ -102,10 +111,16 @@ class Trained:
     pairs: pa.Table
     last_hits: np.ndarray | None
     lineage: dict[str, Any]
+    scratch: Path
 
 
 def train_recipe(
-    data: TrainingData, recipe: Recipe, *, device: torch.device, scratch: Path
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    scratch: Path,
+    validate: Validate | None = None,
 ) -> Trained:
     """Train a recipe from its start, or from where an interrupted run of it left off.
 
@@ -115,6 +130,7 @@ def train_recipe(
         device: Where.
         scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
             configuration left there is touched.
+        validate: Measures the model every `training.validate_every` steps.
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, device)
@@ -134,6 +150,7 @@ def train_recipe(
         _site(model, data, recipe, device),
         CheckpointFolder(own / "checkpoints", fingerprint),
         on_round=lambda round_: _write_round(own, data, round_),
+        validate=validate,
     )
     chosen = _read_rounds(own, progress) if progress.rounds else data.curated
     pairs = _trained_on(chosen, data.pool, progress)
@@ -149,6 +166,7 @@ def train_recipe(
         if progress.rounds
         else None,
         lineage=lineage,
+        scratch=own,
     )
 
 
@@ -164,13 +182,19 @@ def look_with(
     tokens: Tokens,
     target_texts: list[str],
     target_tokens: Tokens,
+    pair_scores: PairScores | None = None,
 ) -> Callable[[], Callable[[Rows], Candidates]]:
-    """Give a function that starts a round: target texts are encoded once in each."""
+    """Give a function that starts a round: target texts are encoded once in each.
+
+    `target_tokens` hold the texts in all of their templates, in the order of `prompts`.
+    Pair scores stay those of their scorer, which is not trained.
+    """
 
     def start_round() -> Callable[[Rows], Candidates]:
         @cache
         def encode_targets() -> np.ndarray:
-            return encoder.features(target_tokens)
+            features = encoder.features(target_tokens)
+            return mean_of_prompts(features, num_classes=len(target_texts))
 
         return lambda rows: Candidates(
             rows=rows,
@@ -178,6 +202,7 @@ def look_with(
             target_texts=target_texts,
             encode_captions=lambda rows: encoder.features(tokens, rows),
             encode_targets=encode_targets,
+            score_pairs=pair_scores.of if pair_scores else no_pair_scores,
         )
 
     return start_round
@@ -238,12 +263,16 @@ def _image_source(
 
 def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.device) -> Site:
     target_texts = data.embeddings.target_texts
-    target_tokens = tokenize(target_texts, data.tokenizer)
+    written_out = prompts(target_texts, data.embeddings.target_templates)
+    target_tokens = tokenize(written_out, data.tokenizer)
     encoder = TextEncoder(model, device)
     return Site(
         num_pairs=data.pool.num_rows,
         curator=recipe.curator,
-        look=look_with(encoder, data.pool, data.tokens, target_texts, target_tokens),
+        look=look_with(
+            encoder, data.pool, data.tokens, target_texts, target_tokens, data.pair_scores
+        ),
+        look_before_training=look_before_training(data.pool, data.embeddings, data.pair_scores),
         initial_targets=data.embeddings.targets,
         curated=rows_of_uids(data.pool, data.curated["uid"]),
         batch_size=recipe.training.batch_size,
@@ -253,6 +282,7 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
 
 def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
     parts = ("curator", "schedule", "objective", "model", "training")
+    scorer = data.pair_scores.scorer_digest if data.pair_scores else None
     return {
         "method": recipe.name,
         "version": __version__,
@@ -262,6 +292,8 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "curated_pairs_digest": digest_of_manifest(data.curated),
         "text_start_digest": data.embeddings.encoder_digest,
         "target_texts": data.embeddings.target_texts,
+        **({"pair_scorer_digest": scorer} if scorer else {}),
+        "target_templates": data.embeddings.target_templates,
         **{part: dataclasses.asdict(getattr(recipe, part)) for part in parts},
     }
 

@@ -64,6 +64,7 @@ class Site:
         num_pairs: Rows of the pool.
         curator: Says which candidates to keep.
         look: Turns pool rows into candidates under the encoder as it is now.
+        look_before_training: The same under the encoder as it was before training.
         initial_targets: Features of the target texts before training.
         curated: Rows that were kept before training.
         batch_size: Pairs per step.
@@ -73,6 +74,7 @@ class Site:
     num_pairs: int
     curator: Curator
     look: Callable[[], Callable[[Rows], Candidates]]
+    look_before_training: Callable[[Rows], Candidates]
     initial_targets: Float32[np.ndarray, "targets width"]
     curated: Rows
     batch_size: int
@@ -97,11 +99,11 @@ class EpochsOverCuratedSet:
         Raises:
             CurationError: If the set is smaller than one batch.
         """
-        _require_a_batch(len(site.curated), site, "the curated set", site.num_pairs)
+        require_a_batch(len(site.curated), site, "the curated set", site.num_pairs)
         index = resume.index if resume else 0
         while True:
             state = RoundState(index=index, position=0, rows=site.curated)
-            yield Round(state=state, batches=_shuffled_batches(state, site))
+            yield Round(state=state, batches=shuffled_batches(state, site))
             index += 1
 
 
@@ -132,10 +134,10 @@ class CurateDuringTraining:
         Raises:
             CurationError: If a round keeps less than one batch.
         """
-        _require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
+        require_a_batch(site.num_pairs, site, "the pool", site.num_pairs)
         previous = resume
         if resume:
-            yield Round(state=resume, batches=_shuffled_batches(resume, site))
+            yield Round(state=resume, batches=shuffled_batches(resume, site))
         while True:
             new_round = self._curate(site, previous)
             previous = new_round.state
@@ -143,32 +145,49 @@ class CurateDuringTraining:
 
     def _curate(self, site: Site, previous: RoundState | None) -> Round:
         index = previous.index + 1 if previous else 0
-        look = site.look()
-        sample = _sample(site, index, self.calibration_size)
+        look = _in_round(site.look(), index)
+        sample = calibration_sample(site, index, self.calibration_size)
         curator = site.curator.calibrate(look(sample))
         budget = self.curate_every * site.batch_size
         start = previous.position if previous else 0
         selection, position, status = scan(
             site, curator, look, start=start, budget=budget, max_scan=self.max_scan
         )
-        _require_a_batch(len(selection.kept), site, f"round {index}", len(selection))
-        rows = selection.kept.rows
-        targets = look(rows[:0]).target_features
-        statistics: dict[str, float | str] = {
-            **selection_statistics(selection, num_targets=len(targets)),
-            "status": status,
-            "target_drift": drift(site.initial_targets, targets),
-            "overlap_with_curated_before_training": jaccard(rows, site.curated),
-        }
-        if previous:
-            statistics["overlap_with_previous_round"] = jaccard(rows, previous.rows)
-        state = RoundState(index=index, position=position, rows=rows)
-        return Round(
-            state=state,
-            batches=_shuffled_batches(state, site),
-            selection=selection,
-            statistics=statistics,
-        )
+        targets = look(selection.rows[:0]).target_features
+        statistics = {"status": status, "target_drift": drift(site.initial_targets, targets)}
+        return round_after(previous, site, selection, position=position, statistics=statistics)
+
+
+def round_after(
+    previous: RoundState | None,
+    site: Site,
+    selection: Selection,
+    *,
+    position: int,
+    statistics: dict[str, float | str],
+) -> Round:
+    """Make the round that trains on a selection, and describe it.
+
+    Raises:
+        CurationError: If less than one batch is kept.
+    """
+    rows = selection.kept.rows
+    index = previous.index + 1 if previous else 0
+    require_a_batch(len(rows), site, f"round {index}", len(selection))
+    state = RoundState(index=index, position=position, rows=rows)
+    overlap = {"overlap_with_curated_before_training": jaccard(rows, site.curated)}
+    if previous:
+        overlap["overlap_with_previous_round"] = jaccard(rows, previous.rows)
+    return Round(
+        state=state,
+        batches=shuffled_batches(state, site),
+        selection=selection,
+        statistics={
+            **selection_statistics(selection, num_targets=len(site.initial_targets)),
+            **statistics,
+            **overlap,
+        },
+    )
 
 
 def scan(
@@ -236,19 +255,30 @@ def _cut_to_budget(selection: Selection, budget: int) -> Selection:
     )
 
 
-def _sample(site: Site, index: int, size: int) -> Rows:
+def _in_round(look: Callable[[Rows], Candidates], index: int) -> Callable[[Rows], Candidates]:
+    return lambda rows: dataclasses.replace(look(rows), round_index=index)
+
+
+def calibration_sample(site: Site, index: int, size: int) -> Rows:
+    """Draw the pairs that a round's curator is calibrated on; all of a pool that is no larger."""
     draw = np.random.default_rng([site.seed, index, 1])
     return np.sort(draw.choice(site.num_pairs, size=min(size, site.num_pairs), replace=False))
 
 
-def _shuffled_batches(state: RoundState, site: Site) -> list[Rows]:
+def shuffled_batches(state: RoundState, site: Site) -> list[Rows]:
+    """Cut a round's pairs into batches, shuffled; a last partial batch is left out."""
     order = np.random.default_rng([site.seed, state.index, 2]).permutation(len(state.rows))
     rows = state.rows[order]
     full = len(rows) // site.batch_size * site.batch_size
     return list(rows[:full].reshape(-1, site.batch_size))
 
 
-def _require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+def require_a_batch(num_kept: int, site: Site, what: str, num_candidates: int) -> None:
+    """Make sure that the pool holds a batch, and that `what` kept one.
+
+    Raises:
+        CurationError: If not.
+    """
     if site.num_pairs < site.batch_size:
         raise CurationError(
             f"the pool has {site.num_pairs} pairs, fewer than one batch of {site.batch_size}; "

@@ -11,8 +11,10 @@ import torch
 
 from vl_pipeline.data.atomic import atomic_folder
 from vl_pipeline.data.digest import digest_of_bytes, digest_of_code, digest_of_value
+from vl_pipeline.data.tasks import PLACEHOLDER
 from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
+from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.embedding.store import Embeddings
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
@@ -41,6 +43,7 @@ def embed_captions(
     captions: list[str],
     target_texts: list[str],
     *,
+    target_templates: tuple[str, ...] = (PLACEHOLDER,),
     config: DualEncoderConfig,
     simcse: SimCse,
     tokenizer: Tokenizer,
@@ -68,8 +71,12 @@ def embed_captions(
         tokens=tokens,
         embeddings=Embeddings(
             captions=features,
-            targets=encoder.features(tokenize(target_texts, tokenizer)),
+            targets=mean_of_prompts(
+                encoder.features(tokenize(prompts(target_texts, target_templates), tokenizer)),
+                num_classes=len(target_texts),
+            ),
             target_texts=target_texts,
+            target_templates=target_templates,
             encoder_digest=digest_of_weights(model.text_tower.trunk),
         ),
     )

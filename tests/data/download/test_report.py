@@ -16,6 +16,7 @@ from vl_pipeline.data.download.report import kind_of_error
         ("Image decoding error", "not_an_image"),
         ("'ascii' codec can't encode character", "bad_url"),
         ("CV_IO_MAX_IMAGE_PIXELS", "too_many_pixels"),
+        ("private address 10.0.0.1: see download.requests", "private_address"),
         ("something new", "other"),
         (None, "other"),
     ],

@@ -20,7 +20,7 @@ from vl_pipeline.data.download import Download, download
 from vl_pipeline.data.download.run import ENVIRONMENT, find_python
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.shards import PoolShards, ShardIndex, index_pool
-from vl_pipeline.errors import ParameterError, ShardError
+from vl_pipeline.errors import InUseError, ParameterError, ShardError
 
 GOOD = [*(f"/{number}.jpg" for number in range(4)), "/chunked/4.jpg"]
 BAD = {
@@ -51,6 +51,7 @@ def parameters(folder: Path, python: Path, paths: list[str], server: ImageServer
     pq.write_table(listed, folder / "urls.parquet")
     base = yaml.safe_load((ROOT / "conf/base/parameters_download.yml").read_text())["download"]
     less_patient = {"timeout_seconds": 3, "max_seconds": 6, "max_bytes": 1_000_000}
+    less_patient |= {"allow_private_addresses": True}  # the server is on this machine
     return TypeAdapter(Download).validate_python(
         base
         | {
@@ -66,6 +67,51 @@ def parameters(folder: Path, python: Path, paths: list[str], server: ImageServer
 def index_of(download: Download, scratch: Path) -> ShardIndex:
     shards = PoolShards(folder=download.folder, shards="*.tar", limits=LIMITS, num_workers=1)
     return index_pool(shards, scratch=scratch)
+
+
+def test_hosts_of_the_own_network_are_not_asked_unless_allowed(tmp_path, python):
+    with serve_images() as server:
+        port = server.root.rpartition(":")[2]
+        names = (
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            "0.0.0.0",
+            "2130706433",
+        )  # the last is 127.0.0.1
+        urls = [f"http://{name}:{port}/1.jpg" for name in names]
+        urls += ["http://169.254.169.254/latest/meta-data", "http://10.0.0.1/1.jpg"]
+        given = parameters(tmp_path, python, urls, server)
+
+        report = download(
+            replace(given, requests=replace(given.requests, allow_private_addresses=False))
+        )
+
+    assert report["by_error"] == {"private_address": len(urls)}
+    assert server.requests.total() == 0
+
+
+def test_folder_that_another_download_fills_is_refused_at_once(tmp_path):
+    with serve_images() as server:
+        given = parameters(tmp_path, Path(sys.executable), GOOD, server)
+    holder = f"""
+import sys, time
+from pathlib import Path
+from vl_pipeline.data.locks import locked
+with locked(Path({given.folder!r}), what="test"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InUseError, match=rf"downloaded .*process {process.pid} on"):
+            download(given)
+    finally:
+        process.kill()
+        process.communicate()
+    assert not Path(given.folder).exists()
 
 
 def test_what_servers_do_is_told_apart_and_a_retry_asks_for_what_failed_alone(tmp_path, python):

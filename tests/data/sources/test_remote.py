@@ -3,6 +3,8 @@
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.fakes import distinct_picture, pair_members, write_side_table, write_tar
@@ -84,6 +86,32 @@ def test_pictures_in_a_folder_behind_a_url_are_read_in_place(tmp_path, server):
     ) == {"a b.jpg": "one", "c.jpg": "three"}
     assert count_by_rule(index.ledger) == {"missing_image": 1}
     assert images_of(index, f"{server.url}/set", tmp_path / "scratch") == PICTURES[:2]
+
+
+def test_parquet_behind_a_url_is_told_by_its_end(tmp_path, server):
+    named = pa.table({"file_name": ["a.jpg"], "text": ["named"]})
+    pictured = pa.table({"image": [PICTURES[1]], "text": ["pictured"]})
+    write_files(tmp_path / "pool", {"set/a.jpg": PICTURES[0]})
+    for name, table in {"named": named, "pictured": pictured}.items():
+        pq.write_table(table, tmp_path / f"pool/set/{name}.parquet")
+    url = f"{server.url}/set"
+
+    index = read_pool(url, tmp_path / "scratch", shards="*")
+
+    captions, shards = (index.pairs[name].to_pylist() for name in ("caption", "shard"))
+    assert dict(zip(captions, shards, strict=True)) == {
+        "named": "a.jpg",
+        "pictured": "pictured.parquet",
+    }
+    assert index.ledger.num_rows == 0
+
+
+def test_parquet_of_addresses_behind_a_url_is_sent_to_the_download(tmp_path, server):
+    table = pa.table({"url": ["http://a.example/1.jpg"], "caption": ["one"]})
+    pq.write_table(table, tmp_path / "pool/list.parquet")
+
+    with pytest.raises(ShardError, match=r"list\.parquet: holds addresses of pictures"):
+        read_pool(server.url, tmp_path / "scratch", shards="list.parquet")
 
 
 def test_connection_that_is_cut_while_indexing_costs_a_try(tmp_path, server):

@@ -5,12 +5,20 @@ import gzip
 import io
 import json
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.fakes import distinct_picture, pair_members, picture, write_side_table, write_tar
+from tests.fakes import (
+    LIMITS,
+    distinct_picture,
+    pair_members,
+    picture,
+    write_side_table,
+    write_tar,
+)
 from tests.sources import images_of, read_pool, write_files
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pool import PoolImages
@@ -146,6 +154,40 @@ def test_side_table_of_a_gzip_tar_is_read(tmp_path):
     index = read_pool(folder, tmp_path / "scratch")
 
     assert count_by_rule(index.ledger) == {"failed_to_download": 1}
+
+
+def test_gzip_tar_that_expands_beyond_the_limit_is_one_row_and_costs_no_more_disk(tmp_path):
+    bomb = [("999.bin", bytes(10 * LIMITS.max_plain_bytes))]
+    data = gzip.compress(write_tar(tmp_path / "made.tar", *PARTS, bomb).read_bytes())
+    folder = write_files(tmp_path / "pool", {"0.tgz": data})
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert len(data) < LIMITS.max_plain_bytes / 50
+    assert index.pairs["caption"].to_pylist() == CAPTIONS
+    assert images_of(index, folder, tmp_path / "scratch") == PICTURES
+    (row,) = index.ledger.to_pylist()
+    assert row["rule"] == "broken_tar"
+    assert "pool.limits.max_plain_bytes" in row["value"]
+    sizes = [path.stat().st_size for path in (tmp_path / "scratch/plain").rglob("*.tar")]
+    assert sizes == [LIMITS.max_plain_bytes]
+
+
+def test_table_whose_pictures_expand_beyond_the_limit_is_one_row_and_the_rows_before_are_used(
+    tmp_path, monkeypatch
+):
+    table = pa.table({"image": [PICTURES[0]] * 9000, "text": ["a caption"] * 9000})
+    (tmp_path / "pool").mkdir()
+    pq.write_table(table, tmp_path / "pool/0.parquet")
+
+    limited = replace(LIMITS, max_plain_bytes=40_000)
+    monkeypatch.setattr("tests.sources.LIMITS", limited)
+    index = read_pool(tmp_path / "pool", tmp_path / "scratch")
+
+    assert 0 < index.pairs.num_rows < 40
+    assert count_by_rule(index.ledger) == {"broken_table": 1}
+    (plain,) = (tmp_path / "scratch/plain").rglob("*.tar")
+    assert plain.stat().st_size <= 40_000 + 2 * 512
 
 
 def test_gzip_tar_that_is_cut_is_one_row_and_the_pairs_before_are_used(tmp_path):

@@ -397,3 +397,26 @@ def test_a_histogram_draws_up_to_the_99th_percentile_and_counts_the_rest():
     page = render(pool=pool_of(captions))
 
     assert "from 1 to 5000; 1 beyond 99 not drawn" in page
+
+
+def test_images_repeated_most_are_shown_as_pictures_and_as_no_match():
+    pool = pool_of(["one", "two", "three"])
+    image_hash = "7" * 32
+    pool = pool.set_column(
+        pool.schema.get_field_index("image_hash"), "image_hash", pa.array([image_hash] * 3)
+    )
+    row = {"rule": "repeated_image", "matched_to": image_hash, "thumbnail": distinct_picture(3)}
+    evidence = pa.Table.from_pylist([row], schema=EVIDENCE_SCHEMA)
+
+    page = render_report(
+        ContractResult(expectations=[outcome(success=True)]),
+        pool=pool,
+        ledger=LEDGER_SCHEMA.empty_table(),
+        num_listed=3,
+        evidence=evidence,
+    )
+
+    images = page.partition("<h2>Repeated images</h2>")[2]
+    assert images.count("<img ") == page.count("<img ") == 1
+    assert image_hash in images
+    assert "Nothing that was turned away resembles" in page

@@ -42,6 +42,8 @@ class Requests:
         user_agent_token: Named to servers; X-Robots-Tag headers may address it.
         disallowed_header_directives: An answer whose X-Robots-Tag has one of these is not used;
             none of them is looked for where this is empty.
+        allow_private_addresses: Whether hosts on this machine and in networks that are not public
+            are asked, and so also a proxy there.
     """
 
     timeout_seconds: Annotated[int, Gt(0)]
@@ -50,6 +52,7 @@ class Requests:
     num_retries: Annotated[int, Ge(0)]
     user_agent_token: str
     disallowed_header_directives: tuple[str, ...]
+    allow_private_addresses: bool
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

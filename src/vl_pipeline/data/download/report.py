@@ -9,6 +9,7 @@ from vl_pipeline.data.download.passes import Passes
 # First match wins. Messages are img2dataset's, urllib's, OpenCV's and img2dataset_program's.
 _KINDS = (
     ("disallowed", "X-Robots-Tag"),
+    ("private_address", "private address"),
     ("too_long", "longer than .* bytes"),
     ("too_slow", "longer than .* seconds"),
     ("not_http", "^scheme|unknown url type"),

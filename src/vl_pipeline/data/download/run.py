@@ -16,6 +16,7 @@ from vl_pipeline.data.download.parameters import Download
 from vl_pipeline.data.download.passes import SHARD_DIGITS, Passes
 from vl_pipeline.data.download.report import report_of
 from vl_pipeline.data.download.url_list import read_url_list
+from vl_pipeline.data.locks import locked
 from vl_pipeline.errors import ParameterError, ShardError
 
 ENVIRONMENT = Path(".venv-img2dataset")
@@ -33,8 +34,14 @@ def download(parameters: Download) -> dict[str, Any]:
 
     Raises:
         ParameterError: If list, folder or interpreter cannot be used.
+        InUseError: If another download fills the folder.
         ShardError: If img2dataset leaves shards unfinished.
     """
+    with locked(Path(parameters.folder), what="download.folder"):
+        return _download(parameters)
+
+
+def _download(parameters: Download) -> dict[str, Any]:
     python = find_python(parameters.python)
     listed = read_url_list(
         Path(parameters.url_list),
@@ -93,7 +100,10 @@ def _fetch(passes: Passes, parameters: Download, python: Path) -> None:
 def _run(passes: Passes, parameters: Download, python: Path, *, num_done: int) -> int:
     requests = parameters.requests
     settings = {
-        "bounds": {"max_bytes": requests.max_bytes, "max_seconds": requests.max_seconds},
+        "bounds": {
+            name: getattr(requests, name)
+            for name in ("max_bytes", "max_seconds", "allow_private_addresses")
+        },
         "arguments": _arguments(passes, parameters),
     }
     with (

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vl_pipeline.data.fabricated.archives import jpeg_bytes, open_archive
+from vl_pipeline.data.archives import open_archive
 from vl_pipeline.data.fabricated.drawings import OTHER_TASK_CLASSES, TARGET_CLASSES
 from vl_pipeline.data.fabricated.parameters import FabricatedPool
-from vl_pipeline.data.fabricated.pictures import Picture, descriptions, render
+from vl_pipeline.data.fabricated.pictures import Picture, descriptions, jpeg_bytes, render
 from vl_pipeline.data.fabricated.randomness import generator
 
 Split = Literal["test", "val"]

@@ -2,9 +2,8 @@
 
 from PIL import Image
 
-from vl_pipeline.data.fabricated.archives import jpeg_bytes
 from vl_pipeline.data.fabricated.captions import boilerplate, decorate
-from vl_pipeline.data.fabricated.pictures import caption, render
+from vl_pipeline.data.fabricated.pictures import caption, jpeg_bytes, render
 from vl_pipeline.data.fabricated.randomness import generator, happens
 from vl_pipeline.data.fabricated.rows import Corruption, Row
 

@@ -4,6 +4,7 @@ Nothing is kept in memory: whoever needs the same picture again (a duplicate, a 
 renders it again from its name.
 """
 
+import io
 from dataclasses import dataclass
 
 from PIL import Image
@@ -16,6 +17,8 @@ from vl_pipeline.data.fabricated.other_content import (
 )
 from vl_pipeline.data.fabricated.randomness import generator, pick
 from vl_pipeline.data.fabricated.scenes import Scene, draw_scene, render_scene
+
+JPEG_QUALITY = 85  # of a picture's first copy; img2dataset's default is 95, photos online have less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +70,10 @@ def _scene(picture: Picture, class_name: str) -> Scene:
 
 def _kind(picture: Picture) -> str:
     return pick(generator(picture.seed, f"{picture.purpose}/kind", picture.index), KINDS)
+
+
+def jpeg_bytes(image: Image.Image, *, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode an image as JPEG; Pillow writes no date."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

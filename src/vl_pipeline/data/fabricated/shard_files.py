@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vl_pipeline.data.fabricated.archives import open_archive
+from vl_pipeline.data.archives import open_archive
 from vl_pipeline.data.fabricated.pairs import (
     damage_bytes,
     encode_row_image,

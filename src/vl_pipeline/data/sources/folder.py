@@ -48,6 +48,10 @@ class SourceFolder(Protocol):
         """
         ...
 
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """Read the last bytes of a file; all of it, where it is shorter."""
+        ...
+
     def local_copy(self, name: str) -> AbstractContextManager[Path]:
         """Give a path to the file's content while a `with` block lasts."""
         ...
@@ -116,6 +120,10 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         return (self._path / name).read_bytes()
+
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        size = (self._path / name).stat().st_size
+        return self.open(name).read(max(0, size - num_bytes), num_bytes)
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:

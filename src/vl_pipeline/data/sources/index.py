@@ -10,14 +10,25 @@ from vl_pipeline.data.atomic import atomic_file
 from vl_pipeline.data.ledger import Rejection, ledger_of
 from vl_pipeline.data.pairs import PAIR_SCHEMA, UnusablePairError
 
+_COUNTS = ("num_listed", "num_broken_json")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What one shard, or many, hold: the pairs that can be read, and a ledger of the rest."""
+    """What one shard, or many, hold: the pairs that can be read, and a ledger of the rest.
+
+    Attributes:
+        pairs: As `PAIR_SCHEMA` has them.
+        ledger: Why the others cannot be used.
+        num_listed: Both together.
+        num_broken_json: Of the pairs, those whose .json could not be used beside a good .txt; what
+            it says of them, such as their URL, is not known.
+    """
 
     pairs: pa.Table
     ledger: pa.Table
     num_listed: int
+    num_broken_json: int
 
 
 def join_indexes(parts: Iterable[ShardIndex]) -> ShardIndex:
@@ -27,13 +38,14 @@ def join_indexes(parts: Iterable[ShardIndex]) -> ShardIndex:
         pairs=pa.concat_tables([PAIR_SCHEMA.empty_table(), *(part.pairs for part in parts)]),
         ledger=pa.concat_tables([ledger_of("ingest", []), *(part.ledger for part in parts)]),
         num_listed=sum(part.num_listed for part in parts),
+        num_broken_json=sum(part.num_broken_json for part in parts),
     )
 
 
 def index_of(
     pairs: list[dict[str, object]], rejections: list[Rejection], *, num_listed: int
 ) -> ShardIndex:
-    """Build an index from rows of the pool and rejections, in their order."""
+    """Build an index from what `read_pair` gave and rejections, in their order."""
     written = [
         replace(one, shard=escaped(one.shard), key=escaped(one.key), value=escaped(one.value))
         for one in rejections
@@ -42,6 +54,7 @@ def index_of(
         pairs=pa.Table.from_pylist(pairs, schema=PAIR_SCHEMA),
         ledger=ledger_of("ingest", written),
         num_listed=num_listed,
+        num_broken_json=sum(bool(pair["is_json_broken"]) for pair in pairs),
     )
 
 
@@ -57,7 +70,8 @@ def rejection_of(found: UnusablePairError, *, shard: str, key: str) -> Rejection
 
 def write_index(path: Path, index: ShardIndex) -> None:
     """Write an index as one file, whole or not at all."""
-    counted = index.pairs.replace_schema_metadata({"num_listed": str(index.num_listed)})
+    counts = {name: str(getattr(index, name)) for name in _COUNTS}
+    counted = index.pairs.replace_schema_metadata(counts)
     with atomic_file(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
         for table in (counted, index.ledger):
             with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -74,5 +88,5 @@ def read_index(path: Path) -> ShardIndex | None:
     return ShardIndex(
         pairs=pairs.replace_schema_metadata(None),
         ledger=ledger,
-        num_listed=int(pairs.schema.metadata[b"num_listed"]),
+        **{name: int(pairs.schema.metadata[name.encode()]) for name in _COUNTS},
     )

@@ -43,7 +43,9 @@ def index_pictured_table(
         columns = choose_columns(schema.names, picture_columns(schema), named, place=name)
         values = [columns.caption, *([columns.url] if columns.url else [])]
         with placing(place) as target:
-            for placed in place_pictures(source, target, values=values):
+            for placed in place_pictures(
+                source, target, values=values, max_bytes=limits.max_plain_bytes
+            ):
                 for key, text in _captions_of(placed, columns):
                     num_listed += 1
                     try:

@@ -4,7 +4,7 @@ A picture column holds bytes, or structs with a field `bytes` (Hugging Face's im
 of either (Data-Juicer's). Which columns these are is read off the schema alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 PARQUET_MAGIC = b"PAR1"
 _ARROW_MAGICS = (b"ARROW1", b"\xff\xff\xff\xff")  # of a file, of a stream
 _BATCH_ROWS = 64
+_END_BYTES = 8  # of a Parquet file: the length of its description, and the magic
+_MAX_DESCRIPTION_BYTES = 2**26
 
 
 class DamagedTableError(Exception):
@@ -50,8 +52,26 @@ def read_schema(path: Path) -> pa.Schema:
     Raises:
         DamagedTableError: If it cannot be read.
     """
-    with _damage_named(), _reader(path) as reader:
+    with damage_named(), _reader(path) as reader:
         return reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+
+
+def read_schema_at_end(read_end: Callable[[int], bytes]) -> pa.Schema:
+    """Read the schema of a Parquet file from its end, where it stands.
+
+    Args:
+        read_end: Gives as many of the file's last bytes as are asked for.
+
+    Raises:
+        DamagedTableError: If it cannot be read, or its description takes more than 64 MiB.
+    """
+    end = read_end(_END_BYTES)
+    num_bytes = int.from_bytes(end[:4], "little")
+    if end[4:] != PARQUET_MAGIC or num_bytes > _MAX_DESCRIPTION_BYTES:
+        raise DamagedTableError("no end of a Parquet file")
+    description = read_end(num_bytes + _END_BYTES)
+    with damage_named():
+        return pq.read_schema(pa.BufferReader(PARQUET_MAGIC + description))
 
 
 def read_picture_rows(path: Path, *, values: list[str]) -> Iterator[PictureRow]:
@@ -68,7 +88,7 @@ def read_picture_rows(path: Path, *, values: list[str]) -> Iterator[PictureRow]:
     """
     number = 0
     for batch in _batches(path, values):
-        with _damage_named():
+        with damage_named():
             columns = {name: batch[name].to_pylist() for name in picture_columns(batch.schema)}
             texts = {name: _with_bytes(batch[name]).to_pylist() for name in values}
         for row in range(batch.num_rows):
@@ -81,7 +101,7 @@ def read_picture_rows(path: Path, *, values: list[str]) -> Iterator[PictureRow]:
 
 
 def _batches(path: Path, values: list[str]) -> Iterator[pa.RecordBatch]:
-    with _damage_named(), _reader(path) as reader:
+    with damage_named(), _reader(path) as reader:
         is_parquet = isinstance(reader, pq.ParquetFile)
         schema = reader.schema_arrow if is_parquet else reader.schema
         columns = list(dict.fromkeys([*picture_columns(schema), *values]))
@@ -115,7 +135,8 @@ def _reader(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
+def damage_named() -> Iterator[None]:
+    """Call whatever pyarrow raises of a file that cannot be read damage."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:

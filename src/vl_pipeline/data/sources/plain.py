@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from vl_pipeline.data.atomic import atomic_file, write_json
 from vl_pipeline.data.digest import digest_of_stream, digest_of_strings
+from vl_pipeline.data.pairs import MAX_PLAIN_BYTES
 from vl_pipeline.data.sources.folder import LocalFile, OpenFile, SourceFolder
 from vl_pipeline.data.sources.pictures import (
     DamagedTableError,
@@ -71,7 +72,7 @@ class PlainForms:
                 with folder.local_copy(name) as source:
                     place = self.place_of(source, address=folder.address(name), stamp=stamp)
                     if not place.exists():
-                        write_plain_form(source, place)
+                        write_plain_form(source, place, max_bytes=MAX_PLAIN_BYTES)
             return LocalFile(place)
 
     def place_of(self, source: Path, *, address: str, stamp: str) -> Path:
@@ -101,24 +102,25 @@ class PlainForms:
         return self._folder / digest[:2] / f"{digest}.json"
 
 
-def write_plain_form(source: Path, place: Path) -> None:
-    """Write the plain form of a file; of a damaged one, what comes before the damage."""
+def write_plain_form(source: Path, place: Path, *, max_bytes: int) -> None:
+    """Write the plain form of a file; of a damaged or too large one, what comes before that."""
     with open(source, "rb") as file:
         is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     if is_gzip:
-        decompress(source, place)
+        decompress(source, place, max_bytes=max_bytes)
         return
     try:
         with placing(place) as target:
-            for _ in place_pictures(source, target, values=[]):
+            for _ in place_pictures(source, target, values=[], max_bytes=max_bytes):
                 pass
     except DamagedTableError:
         pass
 
 
-def decompress(source: Path, place: Path) -> str | None:
-    """Write what a gzip file holds, up to the damage if there is any, which is returned."""
+def decompress(source: Path, place: Path, *, max_bytes: int) -> str | None:
+    """Write what a gzip file holds, up to a limit or the damage if there is any, which is told."""
     damage = None
+    num_left = max_bytes
     with (
         atomic_file(place) as temporary,
         open(temporary, "wb") as target,
@@ -132,8 +134,16 @@ def decompress(source: Path, place: Path) -> str | None:
                 break
             if not chunk:
                 break
-            target.write(chunk)
+            target.write(chunk[:num_left])
+            num_left -= len(chunk)
+            if num_left < 0:
+                damage = _too_large(max_bytes)
+                break
     return damage
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"its plain form takes more than {max_bytes} bytes of disk (pool.limits.max_plain_bytes)"
 
 
 @contextmanager
@@ -150,7 +160,9 @@ def placing(place: Path) -> Iterator[BinaryIO]:
         raise damage
 
 
-def place_pictures(source: Path, target: BinaryIO, *, values: list[str]) -> Iterator[PlacedRow]:
+def place_pictures(
+    source: Path, target: BinaryIO, *, values: list[str], max_bytes: int
+) -> Iterator[PlacedRow]:
     """Write each picture of a Parquet or Arrow file as a member of a tar, and give the rows.
 
     What is written does not depend on `values`.
@@ -159,11 +171,17 @@ def place_pictures(source: Path, target: BinaryIO, *, values: list[str]) -> Iter
         source: The file.
         target: From `placing`.
         values: Columns to read beside the pictures.
+        max_bytes: Of the tar, but for its last two blocks.
 
     Raises:
-        DamagedTableError: Where the file is damaged; the rows before that have been given.
+        DamagedTableError: Where the file is damaged, or its pictures take more than `max_bytes`;
+            the rows before that have been given.
     """
     for row in read_picture_rows(source, values=values):
+        pictures = [picture for column in row.pictures.values() for picture in column]
+        num_bytes = sum(tarfile.BLOCKSIZE * (1 + -(-len(p) // tarfile.BLOCKSIZE)) for p in pictures)
+        if target.tell() + num_bytes > max_bytes:
+            raise DamagedTableError(_too_large(max_bytes))
         offsets: dict[str, list[int]] = {}
         for number, (column, pictures) in enumerate(row.pictures.items()):
             offsets[column] = [

@@ -8,6 +8,7 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from vl_pipeline.data.ledger import Rejection
 from vl_pipeline.data.pairs import IMAGE_SUFFIXES
@@ -17,7 +18,7 @@ from vl_pipeline.data.sources.index import escaped
 from vl_pipeline.data.sources.loose import Bunch, LoosePair, split_name
 from vl_pipeline.data.sources.naming_tables import read_naming_table
 from vl_pipeline.data.sources.pictured_tables import damaged_table
-from vl_pipeline.data.sources.pictures import DamagedTableError, picture_columns, read_schema
+from vl_pipeline.data.sources.pictures import DamagedTableError, picture_columns, read_schema_at_end
 
 _ARCHIVE_ENDS = (".tar", ".tar.gz", ".tgz")
 _TABLE_SUFFIXES = ("csv", "tsv", "jsonl")
@@ -85,14 +86,11 @@ def _kind(folder: SourceFolder, name: str, shards: set[str]) -> str:
 
 
 def _names_pictures(folder: SourceFolder, name: str) -> bool:
-    """Say whether a Parquet file has no pictures in it; behind a URL it is taken to have some."""
-    if not isinstance(folder, LocalFolder):
-        return False
-    with folder.local_copy(name) as path:
-        try:
-            return not picture_columns(read_schema(path))
-        except DamagedTableError:
-            return False  # whoever reads it will say so
+    """Say whether a Parquet file has no pictures in it, from its end alone."""
+    try:
+        return not picture_columns(read_schema_at_end(partial(folder.read_end, name)))
+    except (DamagedTableError, OSError):
+        return False  # whoever reads it will say so
 
 
 def _tabled(folder: SourceFolder, name: str, named: NamedColumns, find: "_Finder") -> Bunch:

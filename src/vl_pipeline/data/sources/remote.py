@@ -44,7 +44,10 @@ class RemoteFolder:
         self._is_http = url.startswith(("http://", "https://"))
         try:
             self._files, self._root = fsspec.url_to_fs(
-                self._url, **(_http_options() if self._is_http else {})
+                self._url,
+                # Listings are kept for as long as a process lives: a stamp taken from one is old.
+                use_listings_cache=False,
+                **(_http_options() if self._is_http else {}),
             )
         except (ImportError, ValueError) as error:
             raise ShardError(
@@ -79,6 +82,12 @@ class RemoteFolder:
     def read(self, name: str) -> bytes:
         path = self._path(name)
         return bytes(_retried(self.address(name), lambda: self._files.cat_file(path)))
+
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        size = self._info(name).get("size")
+        if size is None:
+            return self.read(name)[-num_bytes:]
+        return self.open(name).read(max(0, size - num_bytes), min(num_bytes, size))
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:

@@ -29,6 +29,7 @@ def embed_with(
         start = embed_captions(
             pool["caption"].to_pylist(),
             read_target_texts(tasks),
+            target_templates=tasks.target_templates,
             config=model,
             simcse=text_start,
             tokenizer=build_tokenizer(model),

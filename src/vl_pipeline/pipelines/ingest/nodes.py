@@ -16,5 +16,6 @@ def ingest(shards: PoolShards, scratch: Path) -> tuple[pa.Table, pa.Table, dict[
         "num_kept": index.pairs.num_rows,
         "num_rejected": index.ledger.num_rows,
         "rejected": count_by_rule(index.ledger),
+        "num_kept_with_broken_json": index.num_broken_json,
     }
     return index.pairs, index.ledger, accounts

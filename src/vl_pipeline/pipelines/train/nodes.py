@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from vl_pipeline.data.shards import PoolShards
+from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
-from vl_pipeline.embedding.store import read_embeddings
+from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
+from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.method import Method
 from vl_pipeline.models.device import choose_device
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
@@ -18,7 +20,8 @@ from vl_pipeline.training.loop import Training
 from vl_pipeline.training.report import draw_training, training_report
 from vl_pipeline.training.run import Recipe, TrainingData, train_recipe, write_checkpoint
 
-Outputs = tuple[Writer, list[dict[str, Any]], list[dict[str, Any]], pa.Table, dict, Writer]
+Records = list[dict[str, Any]]
+Outputs = tuple[Writer, Records, Records, Records, pa.Table, dict[str, Any], Writer]
 
 
 def train_with(method: Method) -> Callable[..., Outputs]:
@@ -31,14 +34,16 @@ def train_with(method: Method) -> Callable[..., Outputs]:
         embeddings: Path,
         curated: pa.Table,
         shards: PoolShards,
+        tasks: Tasks,
         model: DualEncoderConfig,
         training: Training,
         curator: method.curator,
         schedule: method.schedule,
         objective: method.objective,
         scratch: Path,
+        pair_scores: Path | None = None,
     ) -> Outputs:
-        """Give checkpoint, history, rounds, pairs trained on, statistics and figures."""
+        """Give checkpoint, history, rounds, validation, pairs trained on, statistics, figures."""
         data = TrainingData(
             pool=pool,
             folder=shards.folder,
@@ -47,6 +52,7 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             embeddings=read_embeddings(embeddings, pool=pool),
             text_start=text_start,
             curated=curated,
+            pair_scores=read_pair_scores(pair_scores, pool=pool) if pair_scores else None,
         )
         recipe = Recipe(
             name=method.name,
@@ -57,11 +63,20 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             model=model,
             training=training,
         )
-        trained = train_recipe(data, recipe, device=choose_device(), scratch=scratch)
+        device = choose_device()
+        validate = validation_of(
+            tasks,
+            tokenizer=data.tokenizer,
+            device=device,
+            batch_size=training.batch_size,
+            num_threads=training.num_threads,
+        )
+        trained = train_recipe(data, recipe, device=device, scratch=scratch, validate=validate)
         return (
             partial(write_checkpoint, trained=trained, config=model),
             trained.progress.history,
             trained.progress.rounds,
+            trained.progress.validation,
             trained.pairs,
             training_report(trained, data),
             partial(draw_training, trained=trained, data=data),

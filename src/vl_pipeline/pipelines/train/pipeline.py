@@ -15,6 +15,7 @@ def create_pipeline(method: Method) -> Pipeline:
         "embeddings": "embeddings",
         "curated": "curated_pairs",
         "shards": "params:pool",
+        "tasks": "params:tasks",
         "model": "params:model",
         "training": "params:training",
         "curator": "params:curation",
@@ -22,10 +23,12 @@ def create_pipeline(method: Method) -> Pipeline:
         "objective": "params:objective",
         "scratch": "scratch",
     }
+    inputs |= {"pair_scores": "pair_scores"} if method.needs_pair_scores else {}
     outputs = [
         "checkpoint",
         "history",
         "rounds",
+        "validation_curve",
         "trained_pairs",
         "training_report",
         "training_figures",

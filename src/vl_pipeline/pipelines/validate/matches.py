@@ -64,7 +64,7 @@ def _render_side(role: str, name: str | None, image: bytes | None, caption: str 
     words = f"<p><bdi>{render_value(cut(caption))}</bdi></p>" if caption else ""
     return (
         f'<div title="{render_value(name or "")}"><small>{role} <bdi>'
-        f"{render_value(_short(name or ''))}</bdi></small>{_render_image(image)}{words}</div>"
+        f"{render_value(_short(name or ''))}</bdi></small>{render_image(image)}{words}</div>"
     )
 
 
@@ -72,12 +72,14 @@ def _short(name: str) -> str:
     return f"{name[: _NAME_CHARACTERS - 1]}…" if len(name) > _NAME_CHARACTERS else name
 
 
-def _render_image(data: bytes | None) -> str:
+def render_image(data: bytes | None) -> Html:
+    """Show a thumbnail, decoded and encoded anew; a place without one where it is none."""
     try:
         pixels = decode_rgb(data or b"", min_side_px=_SIDE_PX, max_pixels=_MAX_PIXELS)
     except ShardError:
-        return '<div class="none">no picture</div>'
+        return Html('<div class="none">no picture</div>')
     image, file = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((_SIDE_PX, _SIDE_PX))
     image.save(file, "JPEG", quality=_QUALITY)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return Html(f'<img alt="" src="data:image/jpeg;base64,{encoded}">')

@@ -14,12 +14,12 @@ from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.pipelines.validate.contract import ContractResult, Outcome, describe
 from vl_pipeline.pipelines.validate.heatmap import render_heatmap
 from vl_pipeline.pipelines.validate.histogram import render_histogram
-from vl_pipeline.pipelines.validate.matches import render_matches
+from vl_pipeline.pipelines.validate.matches import render_image, render_matches
 from vl_pipeline.pipelines.validate.page import Html, render_page, render_table, render_value
 from vl_pipeline.pipelines.validate.scripts import scripts_of
+from vl_pipeline.screening.evidence import REPEATED, most_repeated
 
 _NUM_EXAMPLES = 5
-_NUM_REPEATED = 10
 _NUM_CAPTIONS_READ = 100_000
 _SEED = 0
 _BAR_PX = 110
@@ -48,7 +48,7 @@ def render_report(
         pool: The pairs that are left.
         ledger: Everything turned away so far, by ingest and by screening.
         num_listed: Pairs that ingest listed.
-        evidence: A few pairs turned away beside what they resemble.
+        evidence: A few pairs turned away beside what they resemble, and images that stay often.
     """
     shown = _of_promised_type(pool)
     accounts = _balance(num_listed, num_kept=pool.num_rows, num_rejected=ledger.num_rows)
@@ -58,11 +58,13 @@ def render_report(
         {
             "Turned away": Html(accounts + _rejections(ledger, num_listed=num_listed)),
             "Expectations": _expectations(result),
-            "Duplicates and leaks": render_matches(evidence, ledger),
+            "Duplicates and leaks": render_matches(
+                evidence.filter(pc.not_equal(evidence["rule"], REPEATED)), ledger
+            ),
             "Sizes and lengths": _distributions(with_measures(shown, _DISTRIBUTIONS)),
             "Scripts": _scripts(shown),
             "Repeated captions": _most_repeated(shown, "caption"),
-            "Repeated images": _most_repeated(shown, "image_hash"),
+            "Repeated images": _most_repeated(shown, "image_hash", _thumbnails(evidence)),
         },
     )
 
@@ -215,23 +217,29 @@ def _finite_numbers(table: pa.Table, name: str) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _most_repeated(pool: pa.Table, column: str) -> Html:
+def _thumbnails(evidence: pa.Table) -> dict[str, Html]:
+    """Give the pictures of images that stay often, by image hash."""
+    shown = evidence.filter(pc.equal(evidence["rule"], REPEATED))
+    return {row["matched_to"]: render_image(row["thumbnail"]) for row in shown.to_pylist()}
+
+
+def _most_repeated(pool: pa.Table, column: str, pictures: dict[str, Html] | None = None) -> Html:
     """List the values that most pairs share; what stands beside each is of the first such pair."""
     if column not in pool.column_names:
         return _nothing_about(column)
-    counts = pa.Table.from_struct_array(pc.value_counts(pool[column].drop_null()))
-    repeated = counts.filter(pc.greater(counts["counts"], 1))
-    top = repeated.sort_by([("counts", "descending"), ("values", "ascending")])
+    top = most_repeated(pool[column])
     if not top.num_rows:
         return Html('<p class="soft">None occurs twice.</p>')
     known = [name for name in ("shard", "key", "caption") if name in pool.column_names]
     others = [name for name in known if name != column]
     rows = []
-    for row in top.slice(0, _NUM_REPEATED).to_pylist():
+    for row in top.to_pylist():
         first = pool.slice(pc.index(pool[column], row["values"]).as_py(), 1)
-        rows.append((row["counts"], row["values"], *(first[name][0] for name in others)))
-    headings = {_in_words(name): _STYLES[name] for name in (column, *others)}
-    return render_table({"Pairs": "number"} | headings, rows)
+        picture = [pictures.get(row["values"], "")] if pictures else []
+        rows.append((row["counts"], *picture, row["values"], *(first[name][0] for name in others)))
+    headings = {"Pairs": "number"} | ({"Picture": ""} if pictures else {})
+    headings |= {_in_words(name): _STYLES[name] for name in (column, *others)}
+    return render_table(headings, rows)
 
 
 def _in_words(name: str) -> str:

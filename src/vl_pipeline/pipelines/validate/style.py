@@ -78,5 +78,7 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
   -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
 .sides img, .none { display: block; width: 100%; height: 128px; object-fit: contain;
   background: var(--wash); border-radius: 4px; margin-top: 4px; }
+td img { background: var(--wash); border-radius: 4px; display: block; height: 72px;
+  object-fit: contain; width: 96px; }
 .none { color: var(--soft); font-size: 12px; line-height: 128px; text-align: center; }
 """

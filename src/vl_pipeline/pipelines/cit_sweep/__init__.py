@@ -1,0 +1,1 @@
+"""Compare thresholds, strategies and seeds under one budget of pairs seen."""

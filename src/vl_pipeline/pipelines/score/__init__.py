@@ -1,0 +1,1 @@
+"""Score how well image and caption of each pair agree."""

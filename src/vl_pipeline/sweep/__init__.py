@@ -1,0 +1,1 @@
+"""Many trainings under one budget, compared: values of a parameter, strategies, seeds."""
