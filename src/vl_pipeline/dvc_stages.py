@@ -8,6 +8,7 @@ nodes import, directly or not. A test holds the committed file against this.
 """
 
 import sys
+from functools import reduce
 from inspect import getclosurevars, signature
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -135,8 +136,13 @@ def _watched(pipeline: Pipeline, project: Path) -> set[str]:
         for dataset, annotation in _annotated_inputs(node)
         if dataset.startswith("params:") and isinstance(annotation, type)
         for field in _watched_fields(annotation)
-        if values[dataset[7:]][field] is not None
+        if _at(values, dataset[7:])[field] is not None
     }
+
+
+def _at(values: dict[str, Any], key: str) -> Any:
+    """Look up `cit.curation`, and its like, in nested values."""
+    return reduce(lambda inner, part: inner[part], key.split("."), values)
 
 
 def _watched_fields(annotation: type) -> list[str]:
@@ -179,7 +185,7 @@ def _code(pipeline: Pipeline, project: Path) -> set[str]:
     if METHODS in closure:  # which imports its modules by the names of their files
         every = graph.find_descendants(METHODS)
         closure = closure.union(every, *(graph.find_upstream_modules(module) for module in every))
-    towers = {str(p.relative_to(project)) for p in (project / TOWERS).glob("*.json")}
+    towers = {str(p.relative_to(project)) for p in (project / TOWERS).rglob("*.json")}
     uses_towers = f"{PACKAGE}.models.towers" in closure
     return {_file_of(module, project) for module in closure} | (towers if uses_towers else set())
 

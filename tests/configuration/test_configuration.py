@@ -9,6 +9,7 @@ import yaml
 from tests.projects import ROOT, copy_project, run
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.hooks.summary import REPORTS
+from vl_pipeline.methods import all_methods
 from vl_pipeline.pipeline_registry import register_pipelines
 
 BASE = ROOT / "conf/base"
@@ -29,7 +30,8 @@ def test_every_parameter_is_an_input_of_a_node() -> None:
     }
 
     assert declared - READ_BY_HOOKS == used & declared
-    assert methods == {"curation", "schedule", "objective"}
+    own = {block for method in all_methods() for block in method.own}
+    assert methods == {"curation", "schedule", "objective", *own}
 
 
 def test_every_number_says_where_it_comes_from_or_what_it_is_in() -> None:
@@ -64,6 +66,8 @@ def test_every_data_set_of_a_pipeline_is_declared_and_every_declared_one_is_used
         ("cit.curation.threshold", 1.4, "less than or equal to 1"),
         ("cit.curation.treshold", 0.5, "treshold"),
         ("training.batch_size", 1, "greater than or equal to 2"),
+        ("align.training.batch_size", 1, "greater than or equal to 2"),
+        ("align.curation.rules.rare_token.max_valu", 5, "max_valu"),
         ("expectations.image_too_narrow.max_value", "wide", "image_too_narrow: max_value.*'wide'"),
         ("expectations.image_too_narrow.severty", "info", "image_too_narrow: severty"),
         ("expectations.enough_pairs.colunm", "kept", "enough_pairs: .* takes no colunm; it takes"),
@@ -81,7 +85,7 @@ def test_a_wrong_parameter_stops_the_run_before_its_first_node_and_names_itself(
     inner[last] = value
 
     with pytest.raises(Exception, match="(?s)" + message) as error:
-        run(project, "cit", params=nested)
+        run(project, "align" if parents[0] == "align" else "cit", params=nested)
 
     assert parents[0] in str(error.value)
     assert not (project / "data").exists()

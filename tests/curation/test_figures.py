@@ -6,6 +6,7 @@ from vl_pipeline.curation.figures import (
     draw_hits_per_target,
     draw_kept_against_threshold,
     draw_kept_and_dropped,
+    draw_rules,
     draw_score_histogram,
 )
 
@@ -51,6 +52,7 @@ DRAWINGS = {
     "hits_per_target": lambda path: draw_hits_per_target(
         np.arange(3), np.array([0, 1, 1]), ["cat", "dog", "owl"], path
     ),
+    "rules": lambda path: draw_rules([9, 5, 0], ["too small: > 200", "aspect: < 3"], path),
     "kept_and_dropped": lambda path: draw_kept_and_dropped(pairs(["a"]), pairs(["b"]), path),
 }
 

@@ -8,6 +8,7 @@ from tests.fakes import write_pool_shard
 from vl_pipeline.data.loader import ViewLoader, load_ahead, load_evaluation_views
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.views import TrainingViews, evaluation_view
+from vl_pipeline.errors import ParameterError
 
 VIEWS = TrainingViews(min_crop_fraction=0.3, flip_probability=0.5)
 
@@ -108,3 +109,21 @@ def test_threads_end_when_the_reader_stops_early():
     results.close()
 
     assert before == threading.active_count()
+
+
+@pytest.mark.parametrize(("min_crop_fraction", "resize_px"), [(None, None), (0.5, 20)])
+def test_a_view_is_either_by_area_or_out_of_the_resized_image(images, min_crop_fraction, resize_px):
+    views = TrainingViews(min_crop_fraction=min_crop_fraction, flip_probability=0.0)
+
+    with pytest.raises(ParameterError, match="exactly one of them has to be null"):
+        ViewLoader(images, views, side_px=8, num_views=1, seed=0, resize_px=resize_px)
+
+
+def test_views_of_a_model_that_resizes_first_are_cut_out_of_that(images):
+    views = TrainingViews(min_crop_fraction=None, flip_probability=0.0)
+    whole = ViewLoader(images, views, side_px=8, num_views=1, seed=0, resize_px=8)
+
+    pixels = whole.load(0, np.array([2]))[0]
+
+    expected = load_evaluation_views([images.read(2)], side_px=8, resize_px=8)
+    assert (pixels == expected).all()

@@ -105,3 +105,53 @@ def test_view_from_a_reduced_jpeg_is_the_view_from_the_whole():
     )
 
     assert np.abs(reduced - whole).mean() < 2
+
+
+# --- views out of a resized image (ALIGN)
+
+CUT = TrainingViews(min_crop_fraction=None, flip_probability=0.0)
+
+
+def ramp(width: int, height: int) -> bytes:
+    """A lossless picture whose red grows from left to right and whose green from top to bottom."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[..., 0] = np.linspace(0, 250, width)
+    pixels[..., 1] = np.linspace(0, 250, height)[:, None]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 40), (40, 120)])
+def test_evaluation_view_of_a_resized_image_is_its_middle_whatever_its_aspect(width, height):
+    view = evaluation_view(ramp(width, height), side_px=20, resize_px=40).astype(int)
+
+    # a quarter is cut off at each end, of the long side as of the short one
+    assert view.shape == (20, 20, 3)
+    for edge in (view[:, 0, 0], view[0, :, 1]):
+        assert edge == pytest.approx(250 / 4, abs=7)
+    for edge in (view[:, -1, 0], view[-1, :, 1]):
+        assert edge == pytest.approx(250 * 3 / 4, abs=7)
+
+
+def test_training_view_is_a_square_anywhere_in_the_resized_image():
+    data = ramp(120, 40)
+    views = [
+        training_view(data, CUT, side_px=20, resize_px=40, draw=np.random.default_rng(seed))
+        for seed in range(200)
+    ]
+
+    lefts = np.array([view[0, 0, :2].astype(int) for view in views])
+    widths = np.array([view[-1, -1, :2].astype(int) - view[0, 0, :2] for view in views])
+    assert widths == pytest.approx(250 * 19 / 40, abs=9)  # always half of each side
+    assert lefts.min(axis=0) == pytest.approx([0, 0], abs=8)
+    assert lefts.max(axis=0) == pytest.approx([125, 125], abs=8)
+    assert abs(np.corrcoef(lefts.T)[0, 1]) < 0.2
+
+
+def test_as_large_a_square_as_the_image_is_the_whole_of_it():
+    data = ramp(60, 30)
+
+    whole = training_view(data, CUT, side_px=30, resize_px=30, draw=np.random.default_rng(0))
+
+    assert (whole == evaluation_view(data, side_px=30, resize_px=30)).all()

@@ -13,17 +13,19 @@ import torch
 
 from tests.projects import ROOT, run
 from vl_pipeline.curation.manifest import digest_of_manifest
+from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.pool import digest_of_pool
 from vl_pipeline.methods import all_methods
 from vl_pipeline.models.weights import load_model
 from vl_pipeline.pipeline_registry import register_pipelines
 
 METHODS = [method.name for method in all_methods()]
+BASELINES = [method.name for method in all_methods() if not method.own]
 SCORED = [method.name for method in all_methods() if method.needs_pair_scores]
 SHARED_NODES = {"ingest", "screen", "validate", "admit", "embed"}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BASELINES)
 def test_each_method_is_the_shared_stages_and_three_of_its_own(method: str) -> None:
     nodes = {node.name for node in register_pipelines()[method].nodes}
 
@@ -35,17 +37,46 @@ def test_pairs_are_scored_for_the_methods_that_ask_for_it() -> None:
     assert SCORED == ["cit_and_image_text", "image_text", "keyword_and_image_text"]
 
 
+def test_a_method_with_towers_of_its_own_embeds_by_itself_and_counts_where_its_rules_ask() -> None:
+    align = register_pipelines()["align"]
+
+    own = {f"align.{stage}" for stage in ("embed", "curate", "train", "evaluate")}
+    assert {node.name for node in align.nodes} == SHARED_NODES - {"embed"} | {"count"} | own
+    assert {"params:align.model", "params:align.training"} < align.inputs()
+    assert not {"params:model", "params:training", "params:text_start"} & align.inputs()
+
+
+def test_what_a_method_has_of_its_own_is_what_it_was_trained_with(finished_project: Path) -> None:
+    lineage = json.loads((finished_project / "data/06_models/align/lineage.json").read_text())
+
+    assert lineage["model"]["name"] == "align-tiny-64"
+    assert lineage["training"]["optimization"]["optimizer"] == "lamb"
+    assert lineage["curator"]["rules"]["caption_of_many_images"]["max_value"] == 3
+
+
+def test_the_rules_account_for_each_pair_of_the_pool(finished_project: Path) -> None:
+    report = _json(finished_project, "align/curation.json")
+    ledger = pq.read_table(finished_project / "data/08_reporting/align/curation_ledger.parquet")
+
+    dropped = {n: v for n, v in report.items() if n.startswith("dropped_by_") and v}
+    assert report["num_scanned"] == report["num_kept"] + ledger.num_rows
+    assert {f"dropped_by_{rule}": n for rule, n in count_by_rule(ledger).items()} == dropped
+    assert len(dropped) >= 3
+    kept = set(_pairs(finished_project, "align", "curated_pairs")["uid"].to_pylist())
+    assert not kept & set(ledger["uid"].to_pylist())
+
+
 def test_the_baselines_share_every_number_that_is_not_about_choosing_pairs() -> None:
     pipelines = register_pipelines()
 
     parameters = {
         method: {n for n in pipelines[method].inputs() if n.startswith("params:")}
         - ({"params:pair_scorer"} if method in SCORED else set())
-        for method in METHODS
+        for method in BASELINES
     }
 
     own = {
-        f"params:{m}.{block}" for m in METHODS for block in ("curation", "schedule", "objective")
+        f"params:{m}.{block}" for m in BASELINES for block in ("curation", "schedule", "objective")
     }
     assert len({frozenset(names - own) for names in parameters.values()}) == 1
 

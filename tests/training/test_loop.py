@@ -48,8 +48,11 @@ SCHEDULES = {
 }
 
 
-def training(*, learning_rate: float = 1e-2, warmup_steps: int = 2, **settings) -> Training:
+def training(
+    *, learning_rate: float = 1e-2, warmup_steps: int = 2, optimizer="adamw", **settings
+) -> Training:
     optimization = Optimization(
+        optimizer=optimizer,
         learning_rate=learning_rate,
         min_learning_rate=1e-4,
         warmup_steps=warmup_steps,
@@ -279,9 +282,11 @@ def test_first_step_of_a_warmup_changes_nothing(world, tmp_path):
 # --- interruptions
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, schedule):
-    whole = world.trainer(training())
+def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, schedule, optimizer):
+    settings = training(optimizer=optimizer)
+    whole = world.trainer(settings)
     expected = whole.run(
         SCHEDULES[schedule],
         world.site(whole.model),
@@ -293,7 +298,7 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
     for step in range(1, 6):
         torch.manual_seed(12345)  # another process has another random state
         resumed, progress, rounds = world.run(
-            tmp_path / str(step), schedule=schedule, validate=weight_sum
+            tmp_path / str(step), settings, schedule=schedule, validate=weight_sum
         )
 
         assert same(weights_of(whole), weights_of(resumed)), f"interrupted after step {step}"
@@ -521,6 +526,33 @@ def test_rounds_count_the_captions_that_pass_the_tower(world, tmp_path):
 
 
 # --- a batch in parts
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_a_step_knows_which_captions_are_the_same_where_a_term_asks(world, is_masked):
+    steps: list[Step] = []
+
+    class Watches:
+        needs = Needs(captions=is_masked)
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            steps.append(step)
+            return (step.image_embeddings.sum() + step.text_embeddings.sum()) * 0
+
+    trainer = world.trainer(training(), objective=Objective({"watches": (1.0, Watches())}))
+    tokens = torch.tensor([[8, 1, 9], [8, 2, 9], [8, 1, 9], [8, 9, 0]])
+    batch = batch_of(world, size=4)
+
+    trainer._backward(dataclasses.replace(batch, tokens=tokens))
+
+    numbers = steps[0].captions
+    if not is_masked:
+        assert numbers is None
+        return
+    assert numbers is not None
+    alike = numbers[:, None] == numbers
+    assert alike.sum() == 6  # each with itself, and the first with the third
+    assert alike[0, 2]
 
 
 def batch_of(world: World, *, num_views: int = 1, size: int = 6) -> Batch:

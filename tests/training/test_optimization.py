@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.reference import lamb as reference
 from vl_pipeline.training.optimization import Optimization, build_optimizer, learning_rate_at
 
 
@@ -98,3 +99,57 @@ def test_first_step_moves_against_the_gradient_and_decays():
     # AdamW: w * (1 - lr * decay) - lr * sign of the gradient, in the first step
     expected = before * (1 - 0.01 * 0.2) - 0.01 * torch.tensor([[1.0, -1.0]])
     assert torch.allclose(expected, layer.weight, atol=1e-6)
+
+
+# --- LAMB
+
+
+class Parts(nn.Module):
+    """A matrix, a vector and a matrix whose gradient is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(3)
+        self.matrix = nn.Parameter(torch.randn(3, 2, generator=draw).double())
+        self.vector = nn.Parameter(torch.randn(4, generator=draw).double())
+        self.steep = nn.Parameter(torch.randn(2, 2, generator=draw).double())
+
+    def forward(self) -> torch.Tensor:
+        return (self.matrix**2).sum() + self.vector.sin().sum() + 1e3 * self.steep.exp().sum()
+
+
+LAMB = {"optimizer": "lamb", "learning_rate": 0.01, "weight_decay": 0.3}
+
+
+def test_lamb_takes_the_steps_of_the_formula_written_out_and_clips_nothing():
+    modules = Parts()
+    optimizer = build_optimizer(modules, optimization(**LAMB))
+    expected = {
+        name: reference.Lamb(p.flatten().tolist()) for name, p in modules.named_parameters()
+    }
+
+    for _ in range(3):
+        optimizer.zero_grad()
+        modules().backward()
+        for name, parameter in modules.named_parameters():
+            is_vector = parameter.ndim < 2
+            expected[name].step(
+                parameter.grad.flatten().tolist(),
+                learning_rate=0.01,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=0.0 if is_vector else 0.3,
+                is_rescaled=not is_vector,
+            )
+        optimizer.step()
+
+    for name, parameter in modules.named_parameters():
+        assert parameter.flatten().tolist() == pytest.approx(expected[name].weights, rel=1e-9)
+
+
+def test_linear_decay_falls_by_the_same_amount_each_step():
+    setting = optimization(warmup_steps=2, decay="linear", learning_rate=1.0, min_learning_rate=0.0)
+
+    rates = [learning_rate_at(step, setting, num_steps=6) for step in range(8)]
+
+    assert rates == pytest.approx([0, 0.5, 1, 0.75, 0.5, 0.25, 0, 0])

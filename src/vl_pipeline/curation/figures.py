@@ -129,6 +129,36 @@ def draw_hits_per_target(
         axes.set_title(f"Pairs nearest to each of {len(order):,} target texts")
 
 
+def draw_rules(left: Sequence[int], rules: Sequence[str], path: Path) -> None:
+    """Draw how many pairs are left before and after each rule, one after the other.
+
+    Args:
+        left: Pairs before the first rule, then after each.
+        rules: What each rule is called, with what it accepts.
+        path: The PNG.
+    """
+    with png_figure(path, width_in=7.5, height_in=1.1 + 0.42 * len(rules)) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(rules))
+        for shift, counts, color, label in (
+            (-0.2, left[:-1], DROPPED, "before"),
+            (0.2, left[1:], KEPT, "after"),
+        ):
+            axes.barh(places + shift, counts, 0.4, color=color, label=label)
+        for place, before, after in zip(places.tolist(), left[:-1], left[1:], strict=True):
+            share = percent((before - after) / max(1, before))
+            axes.text(after, place + 0.2, f"  -{before - after:,} ({share})", va="center", size=7.5)
+        axes.set_yticks(places, [printable(rule, width=36, max_lines=2) for rule in rules])
+        axes.set_ylim(len(rules) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(0, 1.25 * max(1, left[0]))
+        show_as_counts(axes.xaxis)
+        axes.set_xlabel("pairs")
+        axes.set_title(f"Pairs before and after each rule: {left[0]:,} in, {left[-1]:,} left")
+        axes.legend(loc="lower right")
+
+
 def draw_kept_and_dropped(
     kept: Sequence[PairToShow], dropped: Sequence[PairToShow], path: Path
 ) -> None:

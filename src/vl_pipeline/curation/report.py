@@ -10,6 +10,7 @@ from vl_pipeline.curation.figures import (
     draw_hits_per_target,
     draw_kept_against_threshold,
     draw_kept_and_dropped,
+    draw_rules,
     draw_score_histogram,
 )
 from vl_pipeline.curation.manifest import digest_of_manifest
@@ -56,7 +57,7 @@ def draw_curation(
     shards_folder: str | Path,
     target_texts: list[str],
 ) -> None:
-    """Fill a folder with figures; curators that do not score have only the pictures.
+    """Fill a folder with figures; curators that neither score nor have rules: the pictures.
 
     Hits of target texts are drawn for curators that compare with these.
     """
@@ -67,6 +68,11 @@ def draw_curation(
         if (selection.kept.nearest_target >= 0).all():
             hits = hits_per_target(selection.kept, len(target_texts))
             draw_hits_per_target(hits, None, target_texts, folder / "hits_per_target.png")
+    if selection.rules:
+        counts = selection.count_by_reason()
+        left = np.cumsum([len(selection), *(-counts[rule] for rule in selection.rules)]).tolist()
+        names = [f"{rule.replace('_', ' ')}: {limit}" for rule, limit in selection.rules.items()]
+        draw_rules(left, names, folder / "rules.png")
     images = PoolImages(pool, shards_folder)
     kept, dropped = (
         _pictures(part, pool, images)

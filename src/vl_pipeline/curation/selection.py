@@ -7,21 +7,21 @@ business and not the curator's.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import CurationError
 
 DROPPED = "dropped"
-_ARRAYS = ("rows", "keep", "score", "nearest_target", "reason")
+_ARRAYS = ("rows", "keep", "score", "nearest_target", "reason", "value")
 
 
 def no_pair_scores(rows: Rows) -> Float32[np.ndarray, " n"]:
@@ -110,9 +110,11 @@ class Selection:
         keep: Whether the pair is kept.
         score: What the curator ranks by; NaN for curators that rank nothing.
         nearest_target: Index of the nearest target text, -1 for curators that compare with none.
-        reason: Index into `reasons`: why the pair is kept, or `DROPPED`.
+        reason: Index into `reasons`: why the pair is kept, which rule dropped it, or `DROPPED`.
         reasons: Names of the reasons; the first is `DROPPED`.
         threshold: What a score had to exceed, for curators that have one.
+        rules: Those of `reasons` that drop a pair, in their order, with what each accepts in words.
+        value: What the rule that dropped the pair found in it; NaN where no rule dropped it.
     """
 
     rows: Rows
@@ -122,6 +124,12 @@ class Selection:
     reason: np.ndarray
     reasons: tuple[str, ...]
     threshold: float | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
+    value: Float64[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.value) != len(self.rows):
+            object.__setattr__(self, "value", np.full(len(self.rows), np.nan))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -146,6 +154,11 @@ class Curator(Protocol):
 
     A rule that reads `Candidates.pair_scores` has the class attribute `needs_pair_scores = True`:
     the stage that makes them runs for methods with such a rule, and for no other.
+
+    A rule that reads columns which were counted over the raw pool has the class attribute
+    `needs_counts = True`: the stage `count` runs for methods with such a rule, and for no other.
+    One that never reads `caption_features` may say `needs_caption_features = False`: a method with
+    towers of its own then does not encode the pool before training.
     """
 
     @property

@@ -15,10 +15,10 @@ def selection_statistics(selection: Selection, *, num_targets: int) -> dict[str,
     """Describe one selection.
 
     Returns:
-        `num_scanned`, `num_kept`, `keep_fraction`, `kept_by_<reason>` for each reason; the
-        `threshold` where there is one; for curators that score, `score_q05` to `score_q95` over
-        all candidates; for those that compare with target texts, how many of these no kept pair
-        is nearest to, and the entropy of the hits.
+        `num_scanned`, `num_kept`, `keep_fraction`, `kept_by_<reason>` for each reason,
+        `dropped_by_<rule>` for each rule; the `threshold` where there is one; for curators that
+        score, `score_q05` to `score_q95` over all candidates; for those that compare with target
+        texts, how many of these no kept pair is nearest to, and the entropy of the hits.
     """
     kept = selection.kept
     reasons = selection.count_by_reason()
@@ -26,7 +26,10 @@ def selection_statistics(selection: Selection, *, num_targets: int) -> dict[str,
         "num_scanned": len(selection),
         "num_kept": len(kept),
         "keep_fraction": len(kept) / max(1, len(selection)),
-        **{f"kept_by_{name}": reasons[name] for name in selection.reasons[1:]},
+        **{
+            f"{'dropped' if name in selection.rules else 'kept'}_by_{name}": reasons[name]
+            for name in selection.reasons[1:]
+        },
     }
     if selection.threshold is not None:
         statistics["threshold"] = selection.threshold

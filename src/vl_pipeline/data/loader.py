@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from vl_pipeline.data.pool import PoolImages, Rows
 from vl_pipeline.data.views import TrainingViews, evaluation_view, training_view
+from vl_pipeline.errors import ParameterError
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -31,8 +32,20 @@ class ViewLoader:
         side_px: int,
         num_views: int,
         seed: int,
+        resize_px: int | None = None,
     ) -> None:
-        """See `load`."""
+        """See `load`, and `training_view` on `resize_px`.
+
+        Raises:
+            ParameterError: If the views are drawn by area and the model resizes first, or neither.
+        """
+        if (views.min_crop_fraction is None) == (resize_px is None):
+            raise ParameterError(
+                f"views.min_crop_fraction is {views.min_crop_fraction} and model.image_resize_px "
+                f"{resize_px}; a view is either a crop by area or cut out of the resized image, so "
+                f"exactly one of them has to be null"
+            )
+        self._resize_px = resize_px
         self._images = images
         self._views = views
         self._side_px = side_px
@@ -48,16 +61,22 @@ class ViewLoader:
             draw = np.random.default_rng([self._seed, step, int(row)])
             for view in range(self.num_views):
                 pixels[view, place] = training_view(
-                    data, self._views, side_px=self._side_px, draw=draw
+                    data,
+                    self._views,
+                    side_px=self._side_px,
+                    draw=draw,
+                    resize_px=self._resize_px,
                 )
         return pixels
 
 
 def load_evaluation_views(
-    images: Iterable[bytes], *, side_px: int
+    images: Iterable[bytes], *, side_px: int, resize_px: int | None = None
 ) -> UInt8[np.ndarray, "n side side 3"]:
     """Load the evaluation view of each compressed image."""
-    return np.stack([evaluation_view(data, side_px=side_px) for data in images])
+    return np.stack(
+        [evaluation_view(data, side_px=side_px, resize_px=resize_px) for data in images]
+    )
 
 
 def load_ahead(

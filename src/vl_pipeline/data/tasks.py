@@ -88,6 +88,12 @@ def read_class_names(folder: Path) -> list[str]:
     return _read_lines(folder / "classnames.txt")
 
 
+def is_retrieval(folder: Path) -> bool:
+    """Say whether a task's images come with captions instead of labels."""
+    kind = folder / "dataset_type.txt"
+    return kind.exists() and kind.read_text().strip() == "retrieval"
+
+
 def has_split(folder: Path, split: str) -> bool:
     """Say whether a task has shards for a split."""
     return any((folder / split).glob("*.tar"))
@@ -101,8 +107,7 @@ def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask
     """
     samples = list(_read_samples(folder / split))
     images = [_image_of(sample, folder) for sample in samples]
-    kind = folder / "dataset_type.txt"
-    if kind.exists() and kind.read_text().strip() == "retrieval":
+    if is_retrieval(folder):
         captions = [_text_of(sample, "txt", folder).splitlines() for sample in samples]
         return RetrievalTask(name=folder.name, images=images, captions=captions)
     class_names = read_class_names(folder)

@@ -155,7 +155,9 @@ def encode_images(
     model.eval()
 
     def load(part: Sequence[bytes]) -> np.ndarray:
-        return load_evaluation_views(part, side_px=model.image_size_px)
+        return load_evaluation_views(
+            part, side_px=model.image_size_px, resize_px=model.image_resize_px
+        )
 
     parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     encoded = [

@@ -141,8 +141,8 @@ class FrozenFeatures:
 
     def _load(self, rows: Rows) -> Tensor:
         data = (self._images.read(int(row)) for row in np.resize(rows, self._batch_size))
-        side = self._model.image_size_px
-        return torch.from_numpy(load_evaluation_views(data, side_px=side))
+        side, resize = self._model.image_size_px, self._model.image_resize_px
+        return torch.from_numpy(load_evaluation_views(data, side_px=side, resize_px=resize))
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:

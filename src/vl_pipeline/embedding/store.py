@@ -34,27 +34,38 @@ class Embeddings:
     """Caption and target features of one encoder.
 
     Attributes:
-        captions: Unit length, in the order of the pool; memory-mapped float16 when read.
+        captions: Unit length, in the order of the pool; memory-mapped float16 when read. None where
+            nobody asks for them.
         targets: Unit length, in the order of `target_texts`.
         target_texts: The task's texts.
         encoder_digest: Of the weights that made them.
         target_templates: What each target text was written into before it was encoded.
     """
 
-    captions: np.ndarray
+    captions: np.ndarray | None
     targets: Float32[np.ndarray, "targets width"]
     target_texts: list[str]
     encoder_digest: str
     target_templates: tuple[str, ...] = (PLACEHOLDER,)
 
     def captions_of(self, rows: np.ndarray) -> Float32[np.ndarray, "n width"]:
-        """Gather captions' features in float32, at unit length again after float16's rounding."""
+        """Gather captions' features in float32, at unit length again after float16's rounding.
+
+        Raises:
+            PoolError: If captions were not encoded.
+        """
+        if self.captions is None:
+            raise PoolError(
+                "captions were not encoded before training, because the method's curator has "
+                "`needs_caption_features = False`, but it asks for them; take that out of its class"
+            )
         return _unit(self.captions[rows])
 
 
 def fill_embeddings(folder: Path, embeddings: Embeddings, *, pool: pa.Table) -> None:
     """Fill an empty folder."""
-    np.save(folder / "captions.npy", embeddings.captions.astype(np.float16))
+    if embeddings.captions is not None:
+        np.save(folder / "captions.npy", embeddings.captions.astype(np.float16))
     np.save(folder / "targets.npy", embeddings.targets.astype(np.float16))
     np.save(folder / "uids.npy", _bytes_of(pool))
     about = {
@@ -73,8 +84,9 @@ def read_embeddings(folder: Path, *, pool: pa.Table) -> Embeddings:
         PoolError: If it belongs to another pool.
     """
     about = _about(folder, pool, what="embeddings", stage="embed")
+    captions = folder / "captions.npy"
     return Embeddings(
-        captions=np.load(folder / "captions.npy", mmap_mode="r"),
+        captions=np.load(captions, mmap_mode="r") if captions.exists() else None,
         targets=_unit(np.load(folder / "targets.npy")),
         target_texts=about["target_texts"],
         target_templates=tuple(about["target_templates"]),

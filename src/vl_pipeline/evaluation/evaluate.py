@@ -1,5 +1,6 @@
 """Evaluate a model on a task: embed what the task holds, then measure."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from vl_pipeline.data.tasks import ClassificationTask, RetrievalTask
 from vl_pipeline.data.tokens import Tokenizer, tokenize
 from vl_pipeline.embedding.encode import TextEncoder, encode_images
 from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
+from vl_pipeline.evaluation.nearest_neighbours import (
+    NearestNeighbours,
+    nearest_neighbour_metrics,
+)
 from vl_pipeline.evaluation.retrieval import retrieval_metrics
 from vl_pipeline.evaluation.zero_shot import (
     confusion_matrix,
@@ -31,7 +36,8 @@ class TaskResult:
 
     Attributes:
         name: The task's.
-        metrics: Finite numbers by name; see `zero_shot_metrics` and `retrieval_metrics`.
+        metrics: Finite numbers by name; see `zero_shot_metrics`, `retrieval_metrics` and
+            `nearest_neighbour_metrics`.
         per_class: See `per_class_table`; None for retrieval.
         confusion: Images by true class (row) and predicted class (column); None for retrieval.
         class_names: Of the rows of `per_class` and `confusion`; empty for retrieval.
@@ -52,6 +58,8 @@ def evaluate_task(
     device: torch.device,
     batch_size: int,
     num_threads: int,
+    labelled: ClassificationTask | None = None,
+    knn: NearestNeighbours | None = None,
 ) -> TaskResult:
     """Evaluate a model on one task; leaves the model in evaluation mode.
 
@@ -62,18 +70,20 @@ def evaluate_task(
         device: Where the model runs.
         batch_size: Images per forward pass.
         num_threads: Threads that decode images.
+        labelled: Images of another split that vote on the label of the task's; None for no vote.
+        knn: How they vote.
 
     Raises:
         ShardError: If an image cannot be read.
         ValueError: If an embedding is not finite, or an image to retrieve has no caption.
     """
-    image_embeddings = encode_images(
-        model,
-        task.images,
-        device=device,
-        batch_size=batch_size,
-        num_threads=num_threads,
-    )
+
+    def embed_images(images: list[bytes]) -> Float32[np.ndarray, "n d"]:
+        return encode_images(
+            model, images, device=device, batch_size=batch_size, num_threads=num_threads
+        )
+
+    image_embeddings = embed_images(task.images)
     encoder = TextEncoder(model, device)
 
     def embed_texts(texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
@@ -81,7 +91,13 @@ def evaluate_task(
 
     if isinstance(task, RetrievalTask):
         return evaluate_retrieval(task, image_embeddings, embed_texts)
-    return evaluate_classification(task, image_embeddings, embed_texts)
+    result = evaluate_classification(task, image_embeddings, embed_texts)
+    if labelled is None or knn is None:
+        return result
+    neighbours = nearest_neighbour_metrics(
+        image_embeddings, task.labels, embed_images(labelled.images), labelled.labels, knn
+    )
+    return dataclasses.replace(result, metrics=result.metrics | neighbours)
 
 
 def evaluate_classification(

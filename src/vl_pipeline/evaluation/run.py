@@ -10,10 +10,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from tqdm import tqdm
 
-from vl_pipeline.data.tasks import Tasks, read_task
+from vl_pipeline.data.tasks import ClassificationTask, Tasks, is_retrieval, read_task
 from vl_pipeline.data.tokens import Tokenizer
+from vl_pipeline.errors import ParameterError
 from vl_pipeline.evaluation.evaluate import TaskResult, evaluate_task
 from vl_pipeline.evaluation.figures import draw_confusion
+from vl_pipeline.evaluation.nearest_neighbours import NearestNeighbours
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.models.towers import build_tokenizer
 from vl_pipeline.models.weights import load_model
@@ -27,11 +29,21 @@ class Evaluation:
         split: Of each task. Thresholds and other numbers are chosen on `val`, reported on `test`.
         batch_size: Images per forward pass.
         num_threads: Threads that load images.
+        knn: Nearest neighbours among the images of a labelled split, for classification; None for
+            no such metric.
     """
 
     split: Literal["val", "test"]
     batch_size: Annotated[int, Ge(1)]
     num_threads: Annotated[int, Ge(1)]
+    knn: NearestNeighbours | None = None
+
+    def __post_init__(self) -> None:
+        if self.knn is not None and self.knn.labelled_split == self.split:
+            raise ParameterError(
+                f"evaluation.knn.labelled_split is '{self.split}', the split that is evaluated: "
+                f"each image would find itself; name another"
+            )
 
 
 def evaluate_checkpoint(
@@ -59,9 +71,19 @@ def evaluate_model(
             device=device,
             batch_size=evaluation.batch_size,
             num_threads=evaluation.num_threads,
+            labelled=_labelled(Path(tasks.folder) / name, evaluation.knn),
+            knn=evaluation.knn,
         )
         for name in tqdm(tasks.evaluate_on, desc="evaluate", unit="task", disable=None)
     ]
+
+
+def _labelled(folder: Path, knn: NearestNeighbours | None) -> ClassificationTask | None:
+    if knn is None or is_retrieval(folder):
+        return None
+    task = read_task(folder, split=knn.labelled_split)
+    assert isinstance(task, ClassificationTask)
+    return task
 
 
 def join_per_class(results: list[TaskResult]) -> pa.Table:

@@ -30,6 +30,7 @@ class DualEncoder(nn.Module):
             self.image_tower, self.text_tower, self.normalize, self.image_size_px = build_towers(
                 config
             )
+        self.image_resize_px = config.image_resize_px
         self.image_tower.to(memory_format=torch.channels_last)  # pixels come that way
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature

@@ -14,7 +14,12 @@ from vl_pipeline.errors import ParameterError
 
 _WEIGHTS = "model.safetensors"
 _POOLING = "1_Pooling/config.json"  # as sentence-transformers writes it
-_POOLERS = {"pooling_mode_mean_tokens": "mean_pooler", "pooling_mode_cls_token": "cls_pooler"}
+_POOLERS = {
+    "pooling_mode_mean_tokens": "mean_pooler",
+    "pooling_mode_cls_token": "cls_last_hidden_state_pooler",  # without BERT's tanh layer
+}
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
+_TOKENS_OF_CLIP = 49_408
 _DESCRIPTION = (
     "config.json",
     "tokenizer.json",
@@ -33,18 +38,31 @@ def has_weights(folder: Path) -> bool:
     return (folder / _WEIGHTS).is_file()
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Say whether the folder holds a tokenizer; an encoder without one reads CLIP's tokens."""
+    return any((folder / name).is_file() for name in _VOCABULARIES)
+
+
 def require_text_encoder(folder: Path) -> None:
     """Check that a folder holds a text encoder whose captions can be stored without padding.
 
     Raises:
-        ParameterError: If transformers is not installed, the folder has no configuration, or the
-            encoder pads with anything but 0.
+        ParameterError: If transformers is not installed, the folder has no configuration, the
+            encoder pads with anything but 0, or it has neither a tokenizer nor room for CLIP's
+            tokens.
     """
     if find_spec("transformers") is None:
         raise ParameterError(
             "model.text_encoder needs the package transformers; install the extra `hf`"
         )
-    pads_with = _read(folder / "config.json").get("pad_token_id")
+    config = _read(folder / "config.json")
+    if not has_tokenizer(folder) and config.get("vocab_size", 0) < _TOKENS_OF_CLIP:
+        raise ParameterError(
+            f"model.text_encoder is '{folder}', which holds no tokenizer (such as "
+            f"tokenizer.json) and whose vocab_size is {config.get('vocab_size')}; without a "
+            f"tokenizer it reads CLIP's {_TOKENS_OF_CLIP} tokens"
+        )
+    pads_with = config.get("pad_token_id")
     if pads_with != 0:
         raise ParameterError(
             f"model.text_encoder is '{folder}', which pads with token {pads_with}; stored captions "

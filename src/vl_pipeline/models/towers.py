@@ -7,7 +7,7 @@ Here each tower becomes `Tower(trunk, projection)`; its output is the same as op
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
 from annotated_types import Gt, MinLen
@@ -20,6 +20,7 @@ from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.text_encoders import (
+    has_tokenizer,
     has_weights,
     pooler_of,
     require_text_encoder,
@@ -44,6 +45,11 @@ class DualEncoderConfig:
         image_weights: Path to weights of the image tower alone, in open_clip's or timm's names.
         text_encoder: Folder of a Hugging Face text encoder with its tokenizer, in the place of
             the model's own text tower. Its weights are used where the folder holds them.
+        keep_image_head: Whether an EfficientNet keeps its last 1x1 convolution; ALIGN takes it out,
+            and the projection too where the embedding has the width that is left.
+        image_resize_px: Sides, in px, that an image is resized to, whatever its aspect, before a
+            square of the model's size is cut out of it (ALIGN); None resizes the shorter side to
+            the model's size.
         temperature: Where the learned temperature starts; the temperature where none is learned.
         min_temperature: A learned temperature is clamped to at least this after each step.
         learn_temperature: Whether the temperature is trained.
@@ -55,9 +61,16 @@ class DualEncoderConfig:
     text_encoder: OptionalInput = None
     temperature: Annotated[float, Gt(0)]
     min_temperature: Annotated[float, Gt(0)]
+    keep_image_head: bool = True
+    image_resize_px: Annotated[int, Gt(0)] | None = None
     learn_temperature: bool = True
 
     def __post_init__(self) -> None:
+        if self.pretrained and not self.keep_image_head:
+            raise ParameterError(
+                f"model.pretrained is '{self.pretrained}', whose projection reads the image "
+                f"tower's head; with keep_image_head: false it has to be null"
+            )
         if self.pretrained and (self.image_weights or self.text_encoder):
             raise ParameterError(
                 f"model.pretrained is '{self.pretrained}', which fills both towers; with "
@@ -120,10 +133,13 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
             pretrained=config.pretrained,
             force_custom_text=True,
             weights_only=True,
+            device=torch.get_default_device(),
             **overrides,
         )
         if config.image_weights:
             _load_image_weights(model.visual, Path(config.image_weights))
+        if not config.keep_image_head:
+            _take_head_out(model.visual, embed_dim=towers["embed_dim"])
     except Exception as error:  # a file of weights may be anything, and so may its error
         raise ParameterError(
             f"model.name '{config.name}' with {_sources(config)} cannot be built: {error}; "
@@ -135,6 +151,11 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
     side_px = model.visual.image_size
     normalization = ImageNormalization(model.visual.image_mean, model.visual.image_std)
     side = side_px if isinstance(side_px, int) else side_px[0]
+    if config.image_resize_px is not None and config.image_resize_px < side:
+        raise ParameterError(
+            f"model.image_resize_px is {config.image_resize_px}; a square of {side} px is cut out "
+            f"of the resized image for '{config.name}', which needs as much at least"
+        )
     return _split_image_tower(model.visual), _split_text_tower(model.text), normalization, side
 
 
@@ -171,7 +192,7 @@ def build_tokenizer(config: DualEncoderConfig) -> Tokenizer:
     from open_clip.tokenizer import HFTokenizer
 
     open_clip.add_model_config(CONFIG_FOLDER)
-    if config.text_encoder:
+    if config.text_encoder and has_tokenizer(Path(config.text_encoder)):
         context = text_encoder_config(config)["context_length"]
         tokenizer: Any = HFTokenizer(config.text_encoder, context_length=context)
     else:
@@ -214,6 +235,25 @@ class ImageNormalization(nn.Module):
     def forward(self, pixels: Tensor) -> Float[Tensor, "n 3 h w"]:
         """Normalise uint8 [n, h, w, 3]; the result keeps that memory order (channels last)."""
         return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
+def _take_head_out(visual: Any, *, embed_dim: int) -> None:
+    """Give an EfficientNet the features before its last 1x1 convolution; in place.
+
+    Source: ALIGN (arXiv 2102.05918) section 4.1.
+    """
+    from timm.models.efficientnet import EfficientNet
+
+    trunk = getattr(visual, "trunk", None)
+    if not isinstance(trunk, EfficientNet):
+        raise ParameterError(
+            f"keep_image_head is false, but the image tower is no EfficientNet ({type(trunk)})"
+        )
+    trunk = cast(Any, trunk)
+    width = trunk.conv_head.in_channels
+    trunk.conv_head, trunk.bn2 = nn.Identity(), nn.Identity()  # timm's bn2 holds the activation too
+    same = width == embed_dim
+    visual.head = nn.Identity() if same else nn.Linear(width, embed_dim, bias=False)
 
 
 def _split_image_tower(visual: nn.Module) -> Tower:
@@ -264,9 +304,10 @@ def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[T
     """Run a text trunk on tokens padded to any length up to its context.
 
     A causal trunk's output at the end token depends on nothing after it, so padding shorter is
-    exact. On a CPU, where positions are what costs, texts of similar length are run together,
-    each group padded to its own longest. Hugging Face's encoders mask the padding. Other trunks
-    are padded to their full context.
+    exact. A trunk that reads both ways and answers at its first token has the padding masked here.
+    On a CPU, where positions are what costs, texts of similar length are run together, each group
+    padded to its own longest. Hugging Face's encoders mask the padding. Other trunks are padded to
+    their full context.
     """
     from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer
@@ -274,26 +315,43 @@ def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[T
     if isinstance(text, HFTextEncoder):
         return text(tokens)
     assert isinstance(text, TextTransformer)
-    if text.attn_mask is None:
+    if text.attn_mask is None and text.pool_type != "first":
         return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))
     # One look-up for the whole batch: its gradient is as large as the vocabulary.
     embedded = text.token_embedding(tokens) + text.positional_embedding[: tokens.shape[1]]
     if tokens.device.type != "cpu" or len(tokens) <= _TEXTS_TOGETHER:
-        return _causal_features(text, tokens, embedded)
-    lengths = tokens.shape[1] - (tokens.flip(1) != 0).int().argmax(dim=1)
+        return _native_features(text, tokens, embedded)
+    lengths = _lengths(tokens)
     order = lengths.argsort(stable=True)
     parts = [
-        _causal_features(text, tokens[places], embedded[places, : int(lengths[places].max())])
+        _native_features(text, tokens[places], embedded[places, : int(lengths[places].max())])
         for places in order.split(_TEXTS_TOGETHER)
     ]
     return torch.cat(parts)[order.argsort()]
 
 
-def _causal_features(text: "TextTransformer", tokens: Tensor, embedded: Tensor) -> Tensor:
+def _native_features(text: "TextTransformer", tokens: Tensor, embedded: Tensor) -> Tensor:
     from open_clip.transformer import text_global_pool
 
-    assert text.attn_mask is not None
     length = embedded.shape[1]
-    hidden = text.transformer(embedded, attn_mask=text.attn_mask[:length, :length])
+    if text.attn_mask is not None:
+        mask = text.attn_mask[:length, :length]
+    else:
+        mask = _padding_mask(tokens[:, :length], text.heads).to(embedded.dtype)
+    hidden = text.transformer(embedded, attn_mask=mask)
     hidden = text.ln_final(hidden)
     return text_global_pool(hidden, tokens[:, :length], text.pool_type, eos_token_id=text.eos_id)
+
+
+def _lengths(tokens: Int64[Tensor, "n length"]) -> Int64[Tensor, " n"]:
+    """Count each text's tokens: up to its end token, which is not 0."""
+    return tokens.shape[1] - (tokens.flip(1) != 0).int().argmax(dim=1)
+
+
+def _padding_mask(tokens: Int64[Tensor, "n length"], num_heads: int) -> Float[Tensor, "m l l"]:
+    """Keep every position, in every head of a text, from looking at the padding."""
+    length = tokens.shape[1]
+    is_padding = torch.arange(length, device=tokens.device) >= _lengths(tokens)[:, None]
+    mask = torch.zeros(len(tokens), 1, length, device=tokens.device)
+    mask = mask.masked_fill(is_padding[:, None], float("-inf"))
+    return mask.expand(-1, length, -1).repeat_interleave(num_heads, dim=0)

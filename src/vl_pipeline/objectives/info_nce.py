@@ -32,10 +32,21 @@ def info_nce(
 
     Source: van den Oord, Li, Vinyals (arXiv 1807.03748), eq. 4.
     """
+    require_alike(queries, keys, label_smoothing)
+    logits = queries @ keys.T / temperature
+    own = arange(len(queries), device=queries.device)
+    return F.cross_entropy(logits, own, label_smoothing=label_smoothing)
+
+
+def require_alike(
+    queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], label_smoothing: float
+) -> None:
+    """Check what every contrastive kernel asks of its arguments.
+
+    Raises:
+        ValueError: If the inputs differ in shape, or `label_smoothing` is outside [0, 1).
+    """
     if queries.shape != keys.shape:
         raise ValueError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} differ")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is {label_smoothing}; it lies in [0, 1)")
-    logits = queries @ keys.T / temperature
-    own = arange(len(queries), device=queries.device)
-    return F.cross_entropy(logits, own, label_smoothing=label_smoothing)

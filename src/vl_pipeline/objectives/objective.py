@@ -21,13 +21,18 @@ class Needs:
 
     Attributes:
         image_views: Random views of each image.
+        captions: Whether it has to know which pairs have the same caption.
     """
 
     image_views: int = 1
+    captions: bool = False
 
     def union(self, other: "Needs") -> "Needs":
         """Give what satisfies both."""
-        return Needs(image_views=max(self.image_views, other.image_views))
+        return Needs(
+            image_views=max(self.image_views, other.image_views),
+            captions=self.captions or other.captions,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,14 @@ class Step:
         text_embeddings: As the model gives them; row i belongs to row i of each view.
         temperature: Positive scalar.
         rows: Pool rows of the pairs, to tell apart or recognise them.
+        captions: A number for each pair, the same for the same caption; where a term needs it.
     """
 
     image_embeddings: Float[Tensor, "views n d"]
     text_embeddings: Float[Tensor, "n d"]
     temperature: Float[Tensor, ""]
     rows: Int64[Tensor, " n"]
+    captions: Int64[Tensor, " n"] | None = None
 
     def unit_images(self, view: int = 0) -> Float[Tensor, "n d"]:
         """One view's image embeddings at unit length, in float32."""
@@ -63,6 +70,15 @@ class Term(Protocol):
 
     def __call__(self, step: Step) -> Float[Tensor, ""]:
         """Give the term's loss, in nats unless it says otherwise."""
+        ...
+
+
+@runtime_checkable
+class Floored(Protocol):
+    """A term whose loss cannot fall to 0: what is left says how much of it can still go."""
+
+    def floor(self, step: Step) -> Float[Tensor, ""]:
+        """Give the least value that the term can have on a batch like this."""
         ...
 
 
@@ -86,12 +102,16 @@ class Objective(nn.Module):
         """Evaluate every term.
 
         Returns:
-            The weighted sum, and each term's unweighted, detached loss under `loss_<name>`.
+            The weighted sum, and each term's unweighted, detached loss under `loss_<name>`; less
+            its floor, for a term that has one, under `loss_<name>_above_floor`.
         """
         losses = {name: term(step) for name, (_, term) in self._terms.items()}
         weighted = [weight * losses[name] for name, (weight, _) in self._terms.items()]
         total = torch.stack(weighted).sum()
         report = {f"loss_{name}": loss.detach() for name, loss in losses.items()}
+        for name, (_, term) in self._terms.items():
+            if isinstance(term, Floored):
+                report[f"loss_{name}_above_floor"] = losses[name].detach() - term.floor(step)
         return total, report | {"loss_total": total.detach()}
 
 

@@ -128,7 +128,9 @@ def plan_cells(sweep: Sweep, blocks: Blocks) -> list[Cell]:
         ParameterError: If a strategy names a method or a parameter that does not exist, or a value
             is refused; the strategy is named.
     """
-    methods = {method.name: method for method in all_methods()}
+    # A method with blocks or a pool of its own differs in more than what a sweep compares.
+    comparable = (m for m in all_methods() if not (m.own or m.needs_counts))
+    methods = {method.name: method for method in comparable}
     cells: list[Cell] = []
     for seed in sweep.seeds:
         for name, strategy in sweep.strategies.items():

@@ -143,6 +143,8 @@ class CheckpointFolder:
         load_weights(modules, folder / "weights.safetensors")
         for parameter, moment in moments.items():
             optimizer.state[parameter] = moment
+        for group in optimizer.param_groups:  # LAMB counts steps here, AdamW among its moments
+            group["step"] = torch.tensor(float(progress.step))
         torch.set_rng_state(random_state)
         return progress
 

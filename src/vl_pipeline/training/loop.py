@@ -211,7 +211,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         if self._training.accumulate == 1:
             images, texts = self._embed(batch.images, batch.tokens)
-            total, report = self.objective(self._joined(images, texts, batch.rows))
+            total, report = self.objective(self._joined(images, texts, batch))
             total.backward()
             return report
         return self._backward_in_parts(batch)
@@ -231,7 +231,7 @@ class Trainer:
             embedded = [self._embed(i, t) for i, t in zip(image_parts, token_parts, strict=True)]
         images = torch.cat([i for i, _ in embedded], dim=1).requires_grad_()
         texts = torch.cat([t for _, t in embedded]).requires_grad_()
-        total, report = self.objective(self._joined(images, texts, batch.rows))
+        total, report = self.objective(self._joined(images, texts, batch))
         total.backward()
         assert images.grad is not None and texts.grad is not None
         gradients = zip(
@@ -252,12 +252,16 @@ class Trainer:
             images = self._source.embed(images)
             return images.float(), self.model.text_tower.projection(text_features).float()
 
-    def _joined(self, images: Tensor, texts: Tensor, rows: Rows) -> Step:
+    def _joined(self, images: Tensor, texts: Tensor, batch: Batch) -> Step:
+        captions = None
+        if self.objective.needs.captions:  # the same to the text tower: equal tokens
+            captions = batch.tokens.unique(dim=0, return_inverse=True)[1]
         return Step(
             image_embeddings=images,
             text_embeddings=texts,
             temperature=self.model.temperature,
-            rows=torch.from_numpy(rows).to(self._device),
+            rows=torch.from_numpy(batch.rows).to(self._device),
+            captions=captions,
         )
 
     def _record(self, progress: Progress, report: dict[str, float], batch_size: int) -> None:

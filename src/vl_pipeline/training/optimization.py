@@ -1,7 +1,7 @@
 """The optimiser, its parameter groups, and the learning rate of each step."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -12,9 +12,12 @@ from torch import nn
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Optimization:
-    """AdamW with a linear warm-up and a half cosine.
+    """AdamW or LAMB, with a linear warm-up and a fall to the lowest rate.
 
     Attributes:
+        optimizer: `adamw`, or `lamb`, whose steps are scaled to each matrix's own size (for batches
+            of thousands). Neither clips gradients.
+        decay: How the rate falls after the warm-up: half a `cosine`, or `linear`.
         learning_rate: Highest, reached at the end of the warm-up.
         min_learning_rate: Lowest, which the step after the last one would have.
         warmup_steps: Steps from 0 to `learning_rate`.
@@ -32,20 +35,24 @@ class Optimization:
     projection_weight_decay: Annotated[float, Ge(0)]
     beta1: Annotated[float, Ge(0), Lt(1)]
     beta2: Annotated[float, Ge(0), Lt(1)]
+    optimizer: Literal["adamw", "lamb"] = "adamw"
+    decay: Literal["cosine", "linear"] = "cosine"
 
 
-def build_optimizer(modules: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
-    """Build AdamW over every parameter that is trained, in groups by weight decay."""
+def build_optimizer(modules: nn.Module, optimization: Optimization) -> torch.optim.Optimizer:
+    """Build the optimiser over every parameter that is trained, in groups by weight decay."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in modules.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(_weight_decay_of(name, parameter, optimization), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": members, "weight_decay": decay} for decay, members in groups.items()],
-        lr=optimization.learning_rate,
-        betas=(optimization.beta1, optimization.beta2),
-        fused=True,
-    )
+    grouped = [{"params": members, "weight_decay": decay} for decay, members in groups.items()]
+    rate, betas = optimization.learning_rate, (optimization.beta1, optimization.beta2)
+    if optimization.optimizer == "lamb":
+        from timm.optim.lamb import Lamb
+
+        # Its default clips gradients to a norm of 1. Vectors, whose decay is 0, are not rescaled.
+        return Lamb(grouped, lr=rate, betas=betas, max_grad_norm=None)
+    return torch.optim.AdamW(grouped, lr=rate, betas=betas, fused=True)
 
 
 def learning_rate_at(step: int, optimization: Optimization, *, num_steps: int) -> float:
@@ -54,7 +61,9 @@ def learning_rate_at(step: int, optimization: Optimization, *, num_steps: int) -
     if step < optimization.warmup_steps:
         return peak * step / optimization.warmup_steps
     done = (step - optimization.warmup_steps) / max(1, num_steps - optimization.warmup_steps)
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    done = min(1.0, done)
+    left = 1 - done if optimization.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return floor + (peak - floor) * left
 
 
 def _weight_decay_of(name: str, parameter: nn.Parameter, optimization: Optimization) -> float:

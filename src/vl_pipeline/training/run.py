@@ -222,6 +222,7 @@ def _image_source(
         side_px=model.image_size_px,
         num_views=needs.image_views,
         seed=training.seed,
+        resize_px=model.image_resize_px,
     )
     return FreshViews(model, loader, device=device, num_threads=training.num_threads)
 

@@ -361,9 +361,11 @@ def _upcoming(site: Site, position: int, size: int) -> Rows:
 
 
 def _cut_to_budget(selection: Selection, budget: int) -> Selection:
-    keep = selection.keep & (np.cumsum(selection.keep) <= budget)
+    surplus = selection.keep & (np.cumsum(selection.keep) > budget)
     return dataclasses.replace(
-        selection, keep=keep, reason=np.where(keep, selection.reason, 0).astype(np.int8)
+        selection,
+        keep=selection.keep & ~surplus,
+        reason=np.where(surplus, 0, selection.reason).astype(np.int8),
     )
 
 

@@ -49,8 +49,11 @@ def embed_captions(
     tokenizer: Tokenizer,
     device: torch.device,
     cache: Path,
+    encode_captions: bool = True,
 ) -> Start:
     """Tokenise captions, start the text trunk, and encode captions and target texts with it.
+
+    Captions are encoded unless `encode_captions` says that nobody will ask for their features.
 
     A pretrained trunk is taken as it is. Any other is trained with SimCSE on the captions; the
     result is kept in `cache` under a digest of everything it depends on, and not trained twice.
@@ -60,11 +63,14 @@ def embed_captions(
     if not config.has_pretrained_text and simcse.num_steps:
         _start_trunk(model, tokens, config, simcse, device=device, cache=cache)
     encoder = TextEncoder(model, device)
+    features = None
+    if encode_captions:
+        features = encoder.features(tokens, progress="embed").astype(np.float16)
     return Start(
         model=model,
         tokens=tokens,
         embeddings=Embeddings(
-            captions=encoder.features(tokens, progress="embed").astype(np.float16),
+            captions=features,
             targets=mean_of_prompts(
                 encoder.features(tokenize(prompts(target_texts, target_templates), tokenizer)),
                 num_classes=len(target_texts),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vl_pipeline.curation.dropped import ledger_of_drops
 from vl_pipeline.curation.manifest import manifest_of
 from vl_pipeline.curation.offline import curate_offline
 from vl_pipeline.curation.report import curation_report, draw_curation
@@ -15,8 +16,10 @@ from vl_pipeline.datasets.folders import Writer
 from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
 from vl_pipeline.method import Method
 
+Outputs = tuple[pa.Table, pa.Table, dict[str, Any], list[dict[str, float]], Writer]
 
-def curate_with(method: Method) -> Callable[..., tuple[pa.Table, dict[str, Any], list, Writer]]:
+
+def curate_with(method: Method) -> Callable[..., Outputs]:
     """Build the node of one method."""
 
     def curate(
@@ -25,8 +28,8 @@ def curate_with(method: Method) -> Callable[..., tuple[pa.Table, dict[str, Any],
         shards: PoolShards,
         curator: method.curator,
         pair_scores: Path | None = None,
-    ) -> tuple[pa.Table, dict[str, Any], list[dict[str, float]], Writer]:
-        """Give the manifest, statistics, threshold curve and figures of a method's curation."""
+    ) -> Outputs:
+        """Give manifest, drops by rule, statistics, threshold curve and figures of a curation."""
         encoded = read_embeddings(embeddings, pool=pool)
         scores = read_pair_scores(pair_scores, pool=pool) if pair_scores else None
         selection = curate_offline(curator, pool, encoded, scores)
@@ -40,6 +43,6 @@ def curate_with(method: Method) -> Callable[..., tuple[pa.Table, dict[str, Any],
             shards_folder=shards.folder,
             target_texts=texts,
         )
-        return manifest, report, curve, figures
+        return manifest, ledger_of_drops(selection, pool=pool), report, curve, figures
 
     return curate

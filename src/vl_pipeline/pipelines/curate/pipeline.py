@@ -10,5 +10,11 @@ def create_pipeline(method: Method) -> Pipeline:
     """Wire the stage for one method, without its namespace."""
     inputs = ["pool", "embeddings", "params:pool", "params:curation"]
     inputs += ["pair_scores"] if method.needs_pair_scores else []
-    outputs = ["curated_pairs", "curation_report", "threshold_curve", "curation_figures"]
+    outputs = [
+        "curated_pairs",
+        "curation_ledger",
+        "curation_report",
+        "threshold_curve",
+        "curation_figures",
+    ]
     return Pipeline([Node(curate_with(method), inputs, outputs, name="curate")])

@@ -1,5 +1,6 @@
 """Tokenise the captions, start the text tower, and encode captions and target texts."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,22 +17,30 @@ from vl_pipeline.training.simcse import SimCse
 from vl_pipeline.training.start import embed_captions
 
 
-def embed(
-    pool: pa.Table, tasks: Tasks, model: DualEncoderConfig, text_start: SimCse, cache: Path
-) -> tuple[Writer, Writer, Writer]:
-    """Give writers of the tokens, the text trunk's weights, and the embeddings."""
-    start = embed_captions(
-        pool["caption"].to_pylist(),
-        read_target_texts(tasks),
-        target_templates=tasks.target_templates,
-        config=model,
-        simcse=text_start,
-        tokenizer=build_tokenizer(model),
-        device=choose_device(),
-        cache=cache,
-    )
-    return (
-        partial(fill_tokens, tokens=start.tokens),
-        partial(fill_weights, module=start.model.text_tower.trunk),
-        partial(fill_embeddings, embeddings=start.embeddings, pool=pool),
-    )
+def embed_with(
+    *, encode_captions: bool
+) -> Callable[[pa.Table, Tasks, DualEncoderConfig, SimCse, Path], tuple[Writer, Writer, Writer]]:
+    """Build the node; target texts are always encoded, captions where a curator reads features."""
+
+    def embed(
+        pool: pa.Table, tasks: Tasks, model: DualEncoderConfig, text_start: SimCse, cache: Path
+    ) -> tuple[Writer, Writer, Writer]:
+        """Give writers of the tokens, the text trunk's weights, and the embeddings."""
+        start = embed_captions(
+            pool["caption"].to_pylist(),
+            read_target_texts(tasks),
+            target_templates=tasks.target_templates,
+            config=model,
+            simcse=text_start,
+            tokenizer=build_tokenizer(model),
+            device=choose_device(),
+            cache=cache,
+            encode_captions=encode_captions,
+        )
+        return (
+            partial(fill_tokens, tokens=start.tokens),
+            partial(fill_weights, module=start.model.text_tower.trunk),
+            partial(fill_embeddings, embeddings=start.embeddings, pool=pool),
+        )
+
+    return embed

@@ -1,0 +1,1 @@
+"""Count images, captions and words over the raw pool, for rules that ask how often they occur."""
