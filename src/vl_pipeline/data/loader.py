@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vl_pipeline.data.pool import PoolImages, Rows
-from vl_pipeline.data.views import TrainingViews, evaluation_view, training_view
+from vl_pipeline.data.views import TrainingViews, evaluation_view, training_views
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -46,10 +46,11 @@ class ViewLoader:
         for place, row in enumerate(rows):
             data = self._images.read(int(row))
             draw = np.random.default_rng([self._seed, step, int(row)])
-            for view in range(self._num_views):
-                pixels[view, place] = training_view(
-                    data, self._views, side_px=self._side_px, draw=draw
-                )
+            cut = training_views(
+                data, self._views, num_views=self._num_views, side_px=self._side_px, draw=draw
+            )
+            for view, square in enumerate(cut):
+                pixels[view, place] = square
         return pixels
 
 
