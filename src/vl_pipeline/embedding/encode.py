@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from tqdm import tqdm
 
 from vl_pipeline.data.loader import load_ahead, load_evaluation_views
@@ -19,6 +19,7 @@ from vl_pipeline.models.dual_encoder import DualEncoder, unit
 
 _TOKENS_AT_ONCE = 4096  # padding included; larger batches leave the cache of a CPU core
 _TEXTS_AT_ONCE = 1024
+_PADDING_AT_ONCE = 64  # tokens of padding a batch may have; about what starting a batch costs
 
 
 class TextEncoder:
@@ -30,26 +31,38 @@ class TextEncoder:
         self._device = device
 
     def features(
-        self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
-    ) -> Float32[np.ndarray, "n width"]:
+        self,
+        tokens: Tokens,
+        rows: Rows | None = None,
+        *,
+        progress: str | None = None,
+        dtype: type[np.floating] = np.float32,
+    ) -> Float[np.ndarray, "n width"]:
         """Encode texts to unit-length features, before the projection (what CiT compares).
 
         Args:
             tokens: The texts.
             rows: Which of them, in which order; None for all.
             progress: Title of a progress bar; None for none.
+            dtype: Of the result, to which float32 is rounded.
         """
-        return self._encode(tokens, rows, project=False, progress=progress)
+        return self._encode(tokens, rows, project=False, progress=progress, dtype=dtype)
 
     def embeddings(
         self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
     ) -> Float32[np.ndarray, "n dim"]:
         """Encode texts to unit-length embeddings; arguments as for `features`."""
-        return self._encode(tokens, rows, project=True, progress=progress)
+        return self._encode(tokens, rows, project=True, progress=progress, dtype=np.float32)
 
     @torch.inference_mode()
     def _encode(
-        self, tokens: Tokens, rows: Rows | None, *, project: bool, progress: str | None
+        self,
+        tokens: Tokens,
+        rows: Rows | None,
+        *,
+        project: bool,
+        progress: str | None,
+        dtype: type[np.floating],
     ) -> np.ndarray:
         rows = np.arange(len(tokens)) if rows is None else rows
         was_training = self._model.training
@@ -66,34 +79,31 @@ class TextEncoder:
                     vectors = self._model.text_tower.projection(vectors)
             vectors = unit(vectors).cpu().numpy()
             if encoded is None:
-                encoded = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
+                encoded = np.empty((len(rows), vectors.shape[1]), dtype=dtype)
             encoded[places] = vectors
             bar.update(len(places))
         bar.close()
         self._model.train(was_training)
-        return np.empty((0, 0), dtype=np.float32) if encoded is None else encoded
+        return np.empty((0, 0), dtype=dtype) if encoded is None else encoded
 
 
 def batches_by_length(lengths: np.ndarray) -> list[np.ndarray]:
-    """Cut texts into batches of similar length, shortest first, each about as many tokens.
+    """Cut texts into batches of similar length, shortest first, with little padding in each.
 
     Returns:
         Places in `lengths`; each place once. Texts of one length keep their order.
     """
     order = np.argsort(lengths, kind="stable")
     batches: list[np.ndarray] = []
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while (
-            stop < len(order)
-            and stop - start < _TEXTS_AT_ONCE
-            and (stop + 1 - start) * lengths[order[stop]] <= _TOKENS_AT_ONCE
-        ):
-            stop += 1
-        batches.append(order[start:stop])
-        start = stop
-    return batches
+    start, num_tokens = 0, 0
+    for stop, length in enumerate(lengths[order].tolist()):
+        padded = (stop + 1 - start) * length
+        is_full = stop - start == _TEXTS_AT_ONCE or padded > _TOKENS_AT_ONCE
+        if stop > start and (is_full or padded - num_tokens - length > _PADDING_AT_ONCE):
+            batches.append(order[start:stop])
+            start, num_tokens = stop, 0
+        num_tokens += length
+    return [*batches, order[start:]] if len(order) else []
 
 
 @torch.inference_mode()

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from vl_pipeline.data.atomic import atomic_folder
@@ -38,7 +40,7 @@ class Start:
 
 
 def embed_captions(
-    captions: list[str],
+    captions: Sequence[str] | pa.ChunkedArray,
     target_texts: list[str],
     *,
     config: DualEncoderConfig,
@@ -61,7 +63,7 @@ def embed_captions(
         model=model,
         tokens=tokens,
         embeddings=Embeddings(
-            captions=encoder.features(tokens, progress="embed").astype(np.float16),
+            captions=encoder.features(tokens, progress="embed", dtype=np.float16),
             targets=encoder.features(tokenize(target_texts, tokenizer)),
             target_texts=target_texts,
             encoder_digest=digest_of_weights(model.text_tower.trunk),

@@ -21,7 +21,7 @@ def embed(
 ) -> tuple[Writer, Writer, Writer]:
     """Give writers of the tokens, the text trunk's weights, and the embeddings."""
     start = embed_captions(
-        pool["caption"].to_pylist(),
+        pool["caption"],
         read_target_texts(tasks),
         config=model,
         simcse=text_start,
