@@ -30,7 +30,7 @@ def captions(num: int, *, seed: int = 0) -> list[str]:
     foreign = draw.random(num) < _NOT_ASCII_FRACTION
     chosen = words[numbers]
     return [
-        " ".join(chosen[a:b]) + (" – café" if odd else "")
+        " ".join(chosen[a:b]) + (" \N{EN DASH} café" if odd else "")
         for a, b, odd in zip(ends - lengths.astype(int), ends, foreign, strict=True)
     ]
 
@@ -49,8 +49,8 @@ def read_captions(files: Sequence[Path], num: int) -> list[str]:
 def photographs(num: int, *, shorter_px: int, seed: int = 0) -> list[bytes]:
     """JPEGs (4 by 5, quality 95, 4:2:0) of patches before one another, with nature's detail.
 
-    Edges where a patch hides another, and detail whose strength falls with frequency: so the
-    decoder has as many coefficients to read, and the resizer as much to average, as of a photograph.
+    Edges where a patch hides another, and detail whose strength falls with frequency: the decoder
+    has as many coefficients to read, and the resizer as much to average, as of a photograph.
     """
     draw = np.random.default_rng([seed, shorter_px])
     files = []

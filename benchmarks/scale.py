@@ -9,8 +9,9 @@ bytes. Every stage is a fresh process (`stages.py`) on what the stages before le
 
 What is limited, because at a million captions it would take an hour here: `embed` tokenises every
 caption and takes two SimCSE steps, but encodes `--encode` captions only (time a caption is given);
-`curate` reads features that were drawn at random for all pairs, and `round` is one step of a training
-with CiT's schedule: it scans the pool from where it stands until 50 batches of 128 are kept.
+`curate` reads features that were drawn at random for all pairs, and `round` is a training of one
+step with CiT's schedule: it scans the pool until 50 batches of 128 are kept. Of `round`, the time
+includes building the model and writing a checkpoint.
 """
 
 import argparse
@@ -71,14 +72,15 @@ def report(taken: dict[int, dict[str, dict]], started: Any) -> None:
         counts = [r.get("num_done", size) for r, size in zip(runs, sizes, strict=True)]
         times.append([stage, *(f"{r['wall_seconds']:.1f} ({r['cpu_seconds']:.1f})" for r in runs)])
         rates.append(
-            [stage, *(f"{1e6 * r['cpu_seconds'] / n:,.1f}" for r, n in zip(runs, counts))]
+            [
+                stage,
+                *(f"{1e6 * r['cpu_seconds'] / n:,.1f}" for r, n in zip(runs, counts, strict=True)),
+            ]
         )
         memory.append(
             [
                 stage,
-                *(
-                    f"{r['peak_bytes'] / 2**20:,.0f} ({_grown(r) / 2**20:,.0f} own)" for r in runs
-                ),
+                *(f"{r['peak_bytes'] / 2**20:,.0f} ({_grown(r) / 2**20:,.0f} own)" for r in runs),
                 f"{(_grown(runs[-1]) - _grown(runs[0])) / max(1, sizes[-1] - sizes[0]):,.0f}",
             ]
         )

@@ -120,11 +120,13 @@ def main() -> None:
     lengths = data["small"]["tokens_of_captions"]
     source = "given lists" if arguments.captions else "made up with the lengths of LAION's"
     page = (
-        table(["tower", "variant", "µs CPU a caption", "of it targets", "µs wall", "over ours"], rows)
+        table(
+            ["tower", "variant", "µs CPU a caption", "of it targets", "µs wall", "over ours"], rows
+        )
         + f"\nCaptions: {source}; tokens {lengths}. {arguments.num_targets} target texts, their "
         f"cost shared by {SCANNED_A_ROUND:,} captions. Largest difference of scores: "
         + ", ".join(f"{n} {d['largest_difference']:.1e}" for n, d in data.items())
-        + f" (`released` on the "
+        + " (`released` on the "
         + ", ".join(f"{d['num_fitting']} of {d['num_captions']}" for d in data.values())
         + f" captions that {SHORT} tokens hold: it cuts the rest).\n"
     )
@@ -239,9 +241,7 @@ def ours(bench: Bench, curator: TargetSimilarity) -> np.ndarray:
     """Score as a round does: the curator is asked for one block after the other."""
     pool = pa.table({"caption": bench.captions})
     encoder = TextEncoder(bench.model, torch.device("cpu"))
-    start_round = look_with(
-        encoder, pool, bench.tokens, bench.target_texts, bench.target_tokens
-    )
+    start_round = look_with(encoder, pool, bench.tokens, bench.target_texts, bench.target_tokens)
     look = start_round()
     rows = np.arange(len(bench.captions))
     scores = []

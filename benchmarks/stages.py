@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 from vl_pipeline.data.atomic import atomic_folder, write_json, write_table
 from vl_pipeline.data.expectations import Expectations
 from vl_pipeline.data.fabricated import FabricatedPool, write_fabricated_pool
-from vl_pipeline.data.shards import PoolShards
+from vl_pipeline.data.shards import PoolShards, index_shard
 from vl_pipeline.data.tasks import Tasks, read_target_texts
 from vl_pipeline.data.tokens import fill_tokens, tokenize
 from vl_pipeline.embedding.store import fill_embeddings
@@ -98,10 +98,17 @@ def ingest(folder: Path, values: Settings, _: Method) -> Settings:
     return {"num_pairs": pairs.num_rows}
 
 
-def screen(folder: Path, values: Settings, _: Method) -> Settings:
+def index_one_shard(folder: Path, values: Settings, _: Method) -> Settings:
+    """Index the first shard in this process, where a profiler sees it."""
+    shards = _pool_shards(folder, values)
+    path = min(Path(shards.folder).glob("*.tar"))
+    return {"num_pairs": index_shard(path, path.name, shards.limits).pairs.num_rows}
+
+
+def screen(folder: Path, values: Settings, __: Method) -> Settings:
     cache = folder / "scratch/screening"
     cache.mkdir(parents=True, exist_ok=True)
-    pairs, ledger, evidence, report = screen_node(
+    pairs, ledger, evidence, _ = screen_node(
         pq.read_table(folder / "indexed.parquet"),
         pq.read_table(folder / "ingest_ledger.parquet"),
         Expectations.model_validate(values["expectations"]),
@@ -190,7 +197,9 @@ def curate(folder: Path, values: Settings, method: Method) -> Settings:
 
 def train_stage(folder: Path, values: Settings, method: Method) -> Settings:
     model, own = _as(DualEncoderConfig, values["model"]), values[method.name]
-    scratch = folder / f"scratch/train-{os.getpid()}"  # a run that another left would be gone on with
+    scratch = (
+        folder / f"scratch/train-{os.getpid()}"
+    )  # a run that another left would be gone on with
     scratch.mkdir(parents=True)
     checkpoint, history, rounds, pairs, report, figures = train_with(method)(
         _pool(folder),
@@ -222,6 +231,7 @@ def train(folder: Path, *, method: str, **settings: Any) -> Settings:
 
 STAGES: dict[str, Callable[[Path, Settings, Method], Settings]] = {
     "ingest": ingest,
+    "index_one_shard": index_one_shard,
     "screen": screen,
     "validate": validate,
     "embed": embed,

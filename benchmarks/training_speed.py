@@ -123,7 +123,7 @@ def run(python: str, part: str, arguments: argparse.Namespace) -> dict[str, Any]
     for option in ("steps", "batch_size", "pairs"):
         command += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_ours_first())}
-    environment |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise SystemExit(f"{part} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")

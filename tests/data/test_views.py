@@ -182,9 +182,7 @@ def test_views_of_one_picture_are_drawn_one_after_the_other():
     data = saved(landscape(90, 70), "JPEG")
     draw = np.random.default_rng(1)
 
-    together = training_views(
-        data, views, num_views=2, side_px=32, draw=np.random.default_rng(1)
-    )
+    together = training_views(data, views, num_views=2, side_px=32, draw=np.random.default_rng(1))
 
     for view in together:
         assert (view == training_view(data, views, side_px=32, draw=draw)).all()

@@ -123,7 +123,6 @@ def test_normalising_row_by_row_changes_no_bit():
     assert normalized.is_contiguous(memory_format=torch.channels_last)
 
 
-
 def test_towers_are_built_with_the_side_of_their_images(fake_vit_name):
     config = DualEncoderConfig(
         name=fake_vit_name, pretrained=None, temperature=0.07, min_temperature=0.01
