@@ -80,7 +80,8 @@ def _decode_jpeg(
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return _decode_with_pillow(data, max_pixels=max_pixels)
-    _refuse_bomb(int(width), int(height), max_pixels)
+    height, width = int(height), int(width)
+    _refuse_bomb(width, height, max_pixels)
     if colorspace in ("CMYK", "YCCK"):
         return _decode_with_pillow(data, max_pixels=max_pixels)
     smallest = min_side_px or 0

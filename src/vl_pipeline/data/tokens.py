@@ -52,8 +52,7 @@ def tokenize(texts: Sequence[str] | pa.ChunkedArray, tokenizer: Tokenizer) -> To
     counts: list[np.ndarray] = []
     progress = tqdm(total=len(texts), desc="tokenise", unit="caption", disable=None)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        block = texts[start : start + _TEXTS_AT_ONCE]
-        padded = tokenizer(block.to_pylist() if isinstance(block, pa.ChunkedArray) else block)
+        padded = tokenizer(_part(texts, start))
         lengths = padded.shape[1] - np.argmax(padded[:, ::-1] != 0, axis=1)
         pieces.append(_narrowed(padded[np.arange(padded.shape[1]) < lengths[:, None]]))
         counts.append(lengths)
@@ -61,6 +60,12 @@ def tokenize(texts: Sequence[str] | pa.ChunkedArray, tokenizer: Tokenizer) -> To
     progress.close()
     offsets = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
     return Tokens(np.concatenate([np.zeros(0, dtype=np.uint16), *pieces]), offsets)
+
+
+def _part(texts: Sequence[str] | pa.ChunkedArray, start: int) -> Sequence[str]:
+    if isinstance(texts, Sequence):
+        return texts[start : start + _TEXTS_AT_ONCE]
+    return texts.slice(start, _TEXTS_AT_ONCE).to_pylist()
 
 
 def _narrowed(ids: np.ndarray) -> np.ndarray:
