@@ -68,7 +68,7 @@ def main() -> None:
             pairs = index_shard(shard, shard.name, LIMITS).pairs
             rows += measure(name, images, shard, pairs, side_px, arguments.rounds, data)
     page = (
-        table(["pictures", "variant", "samples / CPU s", "µs a sample", "ours is"], rows)
+        table(["pictures", "variant", "samples / CPU s", "µs a sample", "CPU over ours"], rows)
         + f"\n{arguments.num} samples a round, {NUM_DIFFERENT} different, in batches of "
         f"{BATCH_SIZE}; from the page cache. `bare` decodes from memory and does nothing else.\n"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 # Of 10,000 captions of LAION: 11 tokens at the median, 25 at the 90th percentile, mean 13.7.
-_MEDIAN_TOKENS, _SIGMA_TOKENS = 11, 0.64
+_MEDIAN_WORDS, _SIGMA_WORDS = 9, 0.64  # of which some are more than one token
 _NOT_ASCII_FRACTION = 0.096
 # Amplitude of the finest noise, by shorter side: JPEGs then have the bytes of photographs.
 _DETAIL = {512: 12.0, 256: 15.0}
@@ -24,7 +24,7 @@ def captions(num: int, *, seed: int = 0) -> list[str]:
         [t[:-4] for t in SimpleTokenizer().encoder if t.endswith("</w>") and t[:-4].isalpha()]
     )
     draw = np.random.default_rng(seed)
-    lengths = np.exp(draw.normal(np.log(_MEDIAN_TOKENS), _SIGMA_TOKENS, num)).round().clip(1, 200)
+    lengths = np.exp(draw.normal(np.log(_MEDIAN_WORDS), _SIGMA_WORDS, num)).round().clip(1, 200)
     ends = lengths.cumsum().astype(int)
     numbers = (len(words) ** draw.random(ends[-1])).astype(int) - 1  # about as Zipf has it
     foreign = draw.random(num) < _NOT_ASCII_FRACTION

@@ -11,6 +11,7 @@ one shard without them; what loads pictures while `train` computes is not in its
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def main() -> None:
         if plain["peak_bytes_of_a_worker"]:
             memory += f", a worker {plain['peak_bytes_of_a_worker'] / 2**20:,.0f}"
         times = (f"{plain[name]:.1f}" for name in ("wall_seconds", "cpu_seconds"))
-        rows.append([stage, *times, memory, f"{plain.get('num_pairs', ''):,}"])
+        rows.append([stage, *times, memory, plain.get("num_pairs", "")])
         functions = [
             [f"`{f['function']}`", f"{f['calls']:,}", f["own_seconds"], f["total_seconds"]]
             for f in profiled["top"][:NUM_SHOWN]
@@ -73,8 +74,7 @@ def run(stage: str, folder: Path, steps: int) -> tuple[dict[str, Any], dict[str,
 def run_once(stage: str, folder: Path, steps: int, *, profile: bool) -> dict[str, Any]:
     name = "index_one_shard" if stage == "ingest" and profile else stage
     settings: dict[str, Any] = {"training": {"num_steps": steps}}
-    if profile:  # what is cached would not be seen
-        settings["text_start"] = {"seed": 1}
+    shutil.rmtree(folder / "scratch", ignore_errors=True)  # what is kept would not be done again
     command = [sys.executable, str(Path(__file__).with_name("stages.py")), name, str(folder)]
     command += ["--settings", json.dumps(settings), *(["--profile"] if profile else [])]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}

@@ -51,6 +51,9 @@ def main() -> None:
         folder = (arguments.folder / str(size)).resolve()
         write_pool(folder, size)
         taken[size] = {}
+        shutil.rmtree(
+            folder / "scratch", ignore_errors=True
+        )  # a kept stage would not be done again
         for stage in STAGES:
             taken[size][stage] = run(stage, folder, size, arguments.encode)
             t = taken[size][stage]
