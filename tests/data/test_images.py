@@ -64,6 +64,30 @@ def test_progressive_jpeg_is_whole():
     assert np.abs(decoded.astype(int) - pixels).mean() < 3
 
 
+@pytest.mark.parametrize(
+    ("min_side_px", "shape"),
+    [
+        (201, (200, 304, 3)),
+        (150, (200, 304, 3)),  # 6/8 would do
+        (100, (100, 152, 3)),
+        (99, (100, 152, 3)),
+        (50, (50, 76, 3)),
+        (1, (25, 38, 3)),
+    ],
+)
+def test_jpeg_is_halved_as_often_as_its_sides_stay_long_enough(min_side_px, shape):
+    data = saved(Image.fromarray(gradient(304, 200)), "JPEG", quality=95)
+
+    assert decode_rgb(data, min_side_px=min_side_px, by_halves=True).shape == shape
+
+
+def test_odd_sides_are_rounded_up_when_halved():
+    data = saved(Image.fromarray(gradient(255, 101)), "JPEG", quality=95)
+
+    assert decode_rgb(data, min_side_px=51, by_halves=True).shape == (51, 128, 3)
+    assert decode_rgb(data, min_side_px=52, by_halves=True).shape == (101, 255, 3)
+
+
 @pytest.mark.parametrize("min_side_px", [None, 200, 100, 64, 33, 10])
 def test_reduced_jpeg_is_the_same_picture_and_never_smaller_than_asked(min_side_px):
     pixels = gradient(320, 200)

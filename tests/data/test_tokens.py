@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,16 @@ def test_id_zero_inside_a_text_survives(clip_tokenizer):
     tokens = tokenize(["!^"], clip_tokenizer)  # "!" within a word is id 0 of CLIP's vocabulary
 
     assert tokens.padded(np.array([0])).tolist() == [[49406, 0, 317, 49407]]
+
+
+def test_a_column_gives_the_tokens_of_its_texts():
+    texts = [str(n % 7) for n in range(2500)]
+    column = pa.chunked_array([texts[:3], texts[3:]])
+
+    tokens, of_list = tokenize(column, padded_by_words), tokenize(texts, padded_by_words)
+
+    assert np.array_equal(of_list.values, tokens.values)
+    assert np.array_equal(of_list.offsets, tokens.offsets)
 
 
 def test_texts_are_tokenised_alike_alone_and_in_company(clip_tokenizer):

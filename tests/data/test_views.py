@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fakes import picture
-from vl_pipeline.data.views import TrainingViews, _draw_crop, evaluation_view, training_view
+from vl_pipeline.data.views import TrainingViews, _draw_crop, evaluation_view, training_views
 
 WHOLE = TrainingViews(min_crop_fraction=1.0, flip_probability=0.0)
+
+
+def training_view(data: bytes, views: TrainingViews, **settings) -> np.ndarray:
+    return training_views(data, views, num_views=1, **settings)[0]
 
 
 def stripes(width: int, height: int) -> bytes:
@@ -155,3 +159,80 @@ def test_as_large_a_square_as_the_image_is_the_whole_of_it():
     whole = training_view(data, CUT, side_px=30, resize_px=30, draw=np.random.default_rng(0))
 
     assert (whole == evaluation_view(data, side_px=30, resize_px=30)).all()
+
+
+def landscape(width: int, height: int) -> np.ndarray:
+    """Pixels like a photograph's: an edge, and detail that falls with frequency as in nature."""
+    draw = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    noise = np.fft.fft2(draw.standard_normal((3, height, width)))
+    detail = np.fft.ifft2(noise / frequency**1.3).real
+    detail *= 40 / detail.std()
+    sky = np.where(np.arange(height)[:, None] < height / 3, 60, -20)
+    return (110 + sky + detail).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def saved(pixels: np.ndarray, kind: str) -> bytes:
+    file = io.BytesIO()
+    settings = {"quality": 95, "subsampling": "4:2:0"} if kind == "JPEG" else {}
+    Image.fromarray(pixels).save(file, kind, **settings)
+    return file.getvalue()
+
+
+def plain_view(data: bytes, side_px: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """What is asked for, done the slow way: all of the picture decoded, and Pillow's bicubic."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return np.asarray(image.resize((side_px, side_px), Image.Resampling.BICUBIC, box=box))
+
+
+HALF = TrainingViews(min_crop_fraction=0.5, flip_probability=0.0)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side_px", "divided_by", "least_decibels", "most_levels"),
+    [
+        (640, 512, 224, 1, 60, 0.1),  # decoded in full: what differs is the resizer's rounding
+        (320, 256, 64, 2, 42, 1.5),
+        (640, 512, 64, 4, 45, 1.0),
+    ],
+)
+def test_view_of_a_large_jpeg_is_close_to_the_view_of_all_its_pixels(
+    width, height, side_px, divided_by, least_decibels, most_levels
+):
+    data = saved(landscape(width, height), "JPEG")
+    errors = []
+    for seed in range(8):
+        view = training_view(data, HALF, side_px=side_px, draw=np.random.default_rng(seed))
+        edges = _draw_crop(
+            width // divided_by, height // divided_by, 0.5, np.random.default_rng(seed)
+        )
+        box = tuple(divided_by * round(edge) for edge in edges)
+        errors.append(view.astype(float) - plain_view(data, side_px, box))
+
+    decibels = 10 * np.log10(255**2 / np.square(errors).mean())
+
+    assert decibels >= least_decibels
+    assert np.abs(errors).mean() <= most_levels
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("width", "height"), [(80, 80), (64, 91), (119, 200)])
+def test_view_of_a_small_picture_is_pillows_to_the_bit(kind, width, height):
+    data = saved(landscape(width, height), kind)
+
+    for seed in range(8):
+        view = training_view(data, HALF, side_px=64, draw=np.random.default_rng(seed))
+        box = _draw_crop(width, height, 0.5, np.random.default_rng(seed))
+        assert (view == plain_view(data, 64, box)).all()
+
+
+def test_views_of_one_picture_are_drawn_one_after_the_other():
+    views = TrainingViews(min_crop_fraction=0.5, flip_probability=0.5)
+    data = saved(landscape(90, 70), "JPEG")
+    draw = np.random.default_rng(1)
+
+    together = training_views(data, views, num_views=2, side_px=32, draw=np.random.default_rng(1))
+
+    for view in together:
+        assert (view == training_view(data, views, side_px=32, draw=draw)).all()

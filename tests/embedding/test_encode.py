@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,31 @@ def test_batch_holds_about_as_many_tokens_as_it_may(lengths):
     for batch in batches_by_length(lengths):
         padded = len(batch) * lengths[batch].max()
         assert len(batch) == 1 or padded <= encode._TOKENS_AT_ONCE
+
+
+@given(st.lists(st.integers(2, 77), max_size=300))
+def test_batch_has_little_padding_and_none_could_take_the_next_text(lengths):
+    lengths = np.array(lengths, dtype=np.int64)
+    batches = batches_by_length(lengths)
+
+    def padding(batch):
+        return len(batch) * lengths[batch].max() - lengths[batch].sum()
+
+    for batch, following in pairwise(batches):
+        longer = np.append(batch, following[0])
+        too_long = len(longer) * lengths[longer].max() > encode._TOKENS_AT_ONCE
+        assert padding(batch) <= encode._PADDING_AT_ONCE
+        assert too_long or padding(longer) > encode._PADDING_AT_ONCE
+
+
+def test_features_can_be_rounded_as_they_come(fake_vit):
+    tokens = fake_tokens(30, longest=12)
+    encoder = TextEncoder(fake_vit, CPU)
+
+    rounded = encoder.features(tokens, dtype=np.float16)
+
+    assert np.float16 == rounded.dtype
+    assert (encoder.features(tokens).astype(np.float16) == rounded).all()
 
 
 def test_batch_of_short_texts_is_bounded_too():

@@ -111,6 +111,18 @@ def test_pixels_are_normalised_as_open_clip_does():
     assert set(normalize.state_dict()) == {"mean", "std"}  # a checkpoint knows its own
 
 
+def test_normalising_row_by_row_changes_no_bit():
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    pixels = torch.arange(3 * 16 * 16 * 3, dtype=torch.int64).remainder(256).to(torch.uint8)
+    pixels = pixels.reshape(3, 16, 16, 3)[:, :, 2:13]  # of no regular memory either
+
+    normalized = ImageNormalization(mean, std)(pixels)
+
+    plain = (pixels.float() - torch.tensor(mean) * 255) / (torch.tensor(std) * 255)
+    assert torch.equal(plain.permute(0, 3, 1, 2), normalized)
+    assert normalized.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_towers_are_built_with_the_side_of_their_images(fake_vit_name):
     config = DualEncoderConfig(
         name=fake_vit_name, pretrained=None, temperature=0.07, min_temperature=0.01

@@ -244,8 +244,11 @@ def test_curator_without_a_threshold_is_refused():
         curate_every=1, max_scan=100, calibration_size=1, skip_rescoring=settings()
     )
 
-    with pytest.raises(ParameterError, match="KeepAll is none, so set it to null"):
-        next(plan.rounds(site(sign_vectors([0] * 8), TARGETS, curator=KeepAll()), resume=None))
+    capped = dataclasses.replace(rule(), max_per_text=3)  # scores do not say what a cap keeps
+    for curator in (KeepAll(), capped):
+        kind = type(curator).__name__
+        with pytest.raises(ParameterError, match=f"{kind} is given, so set it to null"):
+            next(plan.rounds(site(sign_vectors([0] * 8), TARGETS, curator=curator), resume=None))
 
 
 # --- in rounds

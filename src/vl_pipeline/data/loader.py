@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vl_pipeline.data.pool import PoolImages, Rows
-from vl_pipeline.data.views import TrainingViews, evaluation_view, training_view
+from vl_pipeline.data.views import TrainingViews, evaluation_view, training_views
 from vl_pipeline.errors import ParameterError
 
 Item = TypeVar("Item")
@@ -34,7 +34,7 @@ class ViewLoader:
         seed: int,
         resize_px: int | None = None,
     ) -> None:
-        """See `load`, and `training_view` on `resize_px`.
+        """See `load`, and `training_views` on `resize_px`.
 
         Raises:
             ParameterError: If the views are drawn by area and the model resizes first, or neither.
@@ -59,14 +59,16 @@ class ViewLoader:
         for place, row in enumerate(rows):
             data = self._images.read(int(row))
             draw = np.random.default_rng([self._seed, step, int(row)])
-            for view in range(self.num_views):
-                pixels[view, place] = training_view(
-                    data,
-                    self._views,
-                    side_px=self._side_px,
-                    draw=draw,
-                    resize_px=self._resize_px,
-                )
+            cut = training_views(
+                data,
+                self._views,
+                num_views=self.num_views,
+                side_px=self._side_px,
+                draw=draw,
+                resize_px=self._resize_px,
+            )
+            for view, square in enumerate(cut):
+                pixels[view, place] = square
         return pixels
 
 

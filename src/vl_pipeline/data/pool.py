@@ -4,6 +4,7 @@ Inside a run a pair is its row number in this table (small, fast, an index into 
 lies beside the pool); whatever leaves the run is keyed by `uid`.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,12 +22,19 @@ Rows = Int64[np.ndarray, " n"]
 """Row numbers of the pool's table."""
 
 _OPEN_SHARDS = 256
+_STRINGS_AT_ONCE = 2**14
 _PICTURE_ENDS = tuple(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 
 
 def digest_of_pool(table: pa.Table) -> str:
     """The pool's identity: its uids in order. A uid covers the image's bytes and the caption."""
-    return digest_of_strings(table["uid"].to_pylist())
+    return digest_of_strings(strings_of(table["uid"]))
+
+
+def strings_of(column: pa.ChunkedArray) -> Iterator[str]:
+    """Go through a column without ever holding all of it as Python's strings."""
+    for start in range(0, len(column), _STRINGS_AT_ONCE):
+        yield from column.slice(start, _STRINGS_AT_ONCE).to_pylist()
 
 
 class PoolImages:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int64, UInt64
 from tqdm import tqdm
 
@@ -81,22 +82,34 @@ def _multipliers(number: int) -> UInt64[np.ndarray, " number"]:
     return np.cumprod(np.full(number, _HASH_BASE, dtype=np.uint64))  # modulo 2^64
 
 
-def tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
-    """Tokenise texts, in order; equal ids to the tokenizer's own, without its padding."""
+def tokenize(texts: Sequence[str] | pa.ChunkedArray, tokenizer: Tokenizer) -> Tokens:
+    """Tokenise texts, in order; equal ids to the tokenizer's own, without its padding.
+
+    Of a column, few texts at a time become Python's.
+    """
     pieces: list[np.ndarray] = []
     counts: list[np.ndarray] = []
     progress = tqdm(total=len(texts), desc="tokenise", unit="caption", disable=None)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        padded = tokenizer(texts[start : start + _TEXTS_AT_ONCE])
+        padded = tokenizer(_part(texts, start))
         lengths = padded.shape[1] - np.argmax(padded[:, ::-1] != 0, axis=1)
-        pieces.append(padded[np.arange(padded.shape[1]) < lengths[:, None]].astype(np.uint32))
+        pieces.append(_narrowed(padded[np.arange(padded.shape[1]) < lengths[:, None]]))
         counts.append(lengths)
         progress.update(len(padded))
     progress.close()
     offsets = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
-    values = np.concatenate([np.zeros(0, dtype=np.uint32), *pieces])
-    narrow = np.uint16 if values.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
-    return Tokens(values.astype(narrow), offsets)
+    return Tokens(np.concatenate([np.zeros(0, dtype=np.uint16), *pieces]), offsets)
+
+
+def _part(texts: Sequence[str] | pa.ChunkedArray, start: int) -> Sequence[str]:
+    if isinstance(texts, Sequence):
+        return texts[start : start + _TEXTS_AT_ONCE]
+    return texts.slice(start, _TEXTS_AT_ONCE).to_pylist()
+
+
+def _narrowed(ids: np.ndarray) -> np.ndarray:
+    fits = ids.max(initial=0) <= np.iinfo(np.uint16).max
+    return ids.astype(np.uint16 if fits else np.uint32)
 
 
 def fill_tokens(folder: Path, tokens: Tokens) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import nn
 from tqdm import tqdm
 
@@ -23,6 +23,7 @@ from vl_pipeline.models.towers import text_features
 
 _TOKENS_AT_ONCE = 4096  # padding included; larger batches leave the cache of a CPU core
 _TEXTS_AT_ONCE = 1024
+_PADDING_AT_ONCE = 64  # tokens of padding a batch may have; about what starting a batch costs
 
 
 class TextEncoder:
@@ -35,8 +36,13 @@ class TextEncoder:
         self._stream: torch.cuda.Stream | None = None  # the current one
 
     def features(
-        self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
-    ) -> Float32[np.ndarray, "n width"]:
+        self,
+        tokens: Tokens,
+        rows: Rows | None = None,
+        *,
+        progress: str | None = None,
+        dtype: type[np.floating] = np.float32,
+    ) -> Float[np.ndarray, "n width"]:
         """Encode texts to unit-length features, before the projection (what CiT compares).
 
         Texts with equal token ids pass the tower once.
@@ -45,14 +51,15 @@ class TextEncoder:
             tokens: The texts.
             rows: Which of them, in which order; None for all.
             progress: Title of a progress bar; None for none.
+            dtype: Of the result, to which float32 is rounded.
         """
-        return self._encode(tokens, rows, project=False, progress=progress)
+        return self._encode(tokens, rows, project=False, progress=progress, dtype=dtype)
 
     def embeddings(
         self, tokens: Tokens, rows: Rows | None = None, *, progress: str | None = None
     ) -> Float32[np.ndarray, "n dim"]:
         """Encode texts to unit-length embeddings; as `features` does."""
-        return self._encode(tokens, rows, project=True, progress=progress)
+        return self._encode(tokens, rows, project=True, progress=progress, dtype=np.float32)
 
     def trunk_weights(self) -> dict[str, np.ndarray]:
         """Copy all that `features` depends on, as it is now."""
@@ -76,7 +83,13 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _encode(
-        self, tokens: Tokens, rows: Rows | None, *, project: bool, progress: str | None
+        self,
+        tokens: Tokens,
+        rows: Rows | None,
+        *,
+        project: bool,
+        progress: str | None,
+        dtype: type[np.floating],
     ) -> np.ndarray:
         rows = np.arange(len(tokens)) if rows is None else rows
         first = tokens.first_of_equal(rows)
@@ -90,12 +103,12 @@ class TextEncoder:
                 places = distinct[part]
                 vectors = self._vectors(tokens.padded(rows[places]), project=project)
                 if encoded is None:
-                    encoded = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
+                    encoded = np.empty((len(rows), vectors.shape[1]), dtype=dtype)
                 encoded[places] = vectors
                 bar.update(len(places))
         bar.close()
         if encoded is None:
-            return np.empty((0, 0), dtype=np.float32)
+            return np.empty((0, 0), dtype=dtype)
         return encoded if len(distinct) == len(rows) else encoded[first]
 
     def _vectors(self, padded: np.ndarray, *, project: bool) -> np.ndarray:
@@ -118,25 +131,22 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def batches_by_length(lengths: np.ndarray) -> list[np.ndarray]:
-    """Cut texts into batches of similar length, shortest first, each about as many tokens.
+    """Cut texts into batches of similar length, shortest first, with little padding in each.
 
     Returns:
         Places in `lengths`; each place once. Texts of one length keep their order.
     """
     order = np.argsort(lengths, kind="stable")
     batches: list[np.ndarray] = []
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while (
-            stop < len(order)
-            and stop - start < _TEXTS_AT_ONCE
-            and (stop + 1 - start) * lengths[order[stop]] <= _TOKENS_AT_ONCE
-        ):
-            stop += 1
-        batches.append(order[start:stop])
-        start = stop
-    return batches
+    start, num_tokens = 0, 0
+    for stop, length in enumerate(lengths[order].tolist()):
+        padded = (stop + 1 - start) * length
+        is_full = stop - start == _TEXTS_AT_ONCE or padded > _TOKENS_AT_ONCE
+        if stop > start and (is_full or padded - num_tokens - length > _PADDING_AT_ONCE):
+            batches.append(order[start:stop])
+            start, num_tokens = stop, 0
+        num_tokens += length
+    return [*batches, order[start:]] if len(order) else []
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from vl_pipeline.data.digest import DIGEST_BYTES
-from vl_pipeline.data.pool import digest_of_pool
+from vl_pipeline.data.pool import digest_of_pool, strings_of
 from vl_pipeline.data.tasks import PLACEHOLDER
 from vl_pipeline.errors import PoolError
 
@@ -65,7 +65,7 @@ class Embeddings:
 def fill_embeddings(folder: Path, embeddings: Embeddings, *, pool: pa.Table) -> None:
     """Fill an empty folder."""
     if embeddings.captions is not None:
-        np.save(folder / "captions.npy", embeddings.captions.astype(np.float16))
+        np.save(folder / "captions.npy", embeddings.captions.astype(np.float16, copy=False))
     np.save(folder / "targets.npy", embeddings.targets.astype(np.float16))
     np.save(folder / "uids.npy", _bytes_of(pool))
     about = {
@@ -146,5 +146,5 @@ def _unit(features: np.ndarray) -> Float32[np.ndarray, "n width"]:
 
 
 def _bytes_of(pool: pa.Table) -> np.ndarray:
-    joined = bytes.fromhex("".join(pool["uid"].to_pylist()))
+    joined = b"".join(bytes.fromhex(uid) for uid in strings_of(pool["uid"]))
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES)

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from vl_pipeline.data.atomic import atomic_folder
@@ -40,7 +42,7 @@ class Start:
 
 
 def embed_captions(
-    captions: list[str],
+    captions: Sequence[str] | pa.ChunkedArray,
     target_texts: list[str],
     *,
     target_templates: tuple[str, ...] = (PLACEHOLDER,),
@@ -65,7 +67,7 @@ def embed_captions(
     encoder = TextEncoder(model, device)
     features = None
     if encode_captions:
-        features = encoder.features(tokens, progress="embed").astype(np.float16)
+        features = encoder.features(tokens, progress="embed", dtype=np.float16)
     return Start(
         model=model,
         tokens=tokens,

@@ -27,7 +27,7 @@ def embed_with(
     ) -> tuple[Writer, Writer, Writer]:
         """Give writers of the tokens, the text trunk's weights, and the embeddings."""
         start = embed_captions(
-            pool["caption"].to_pylist(),
+            pool["caption"],
             read_target_texts(tasks),
             target_templates=tasks.target_templates,
             config=model,
