@@ -22,7 +22,7 @@ def test_what_a_stage_reads_is_made_by_another_or_named_by_a_parameter() -> None
         assert [d for d in data if d not in made and not d.startswith("${")] == []
 
 
-def test_a_threshold_is_a_parameter_of_curate_and_train_alone() -> None:
+def test_a_threshold_is_a_parameter_of_curate_and_train_and_of_sweeps_that_start_from_it() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     watching = [
@@ -31,14 +31,14 @@ def test_a_threshold_is_a_parameter_of_curate_and_train_alone() -> None:
         if any("cit.curation" in keys for entry in stage["params"] for keys in entry.values())
     ]
 
-    assert watching == ["cit_curate", "cit_train"]
+    assert sorted(watching) == ["cit_curate", "cit_sweep_run", "cit_train"]
 
 
 def test_every_stage_depends_on_the_code_of_its_own_node() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     for name, stage in stages.items():
-        folder = name.rpartition("_")[2]
+        folder = "cit_sweep" if name.startswith("cit_sweep_") else name.rpartition("_")[2]
         assert f"src/vl_pipeline/pipelines/{folder}/nodes.py" in stage["deps"]
 
 

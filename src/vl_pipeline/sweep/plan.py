@@ -202,7 +202,7 @@ def _set(blocks: dict[str, Any], path: str, value: Any, *, where: str) -> None:
     inner: Any = blocks
     for part in parents:
         inner = inner.get(part) if isinstance(inner, dict) else None
-    if not isinstance(inner, dict) or last not in inner:
+    if not parents or not isinstance(inner, dict) or last not in inner:
         raise ParameterError(
             f"{where}: there is no parameter '{path}'; it starts with one of "
             f"{', '.join([*OWN_BLOCKS, *SHARED_BLOCKS])} and is spelled as in conf/base"
