@@ -44,7 +44,11 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 BATCH_SIZE = 64
 NUM_DIFFERENT = 64  # pictures that are made; each comes several times
 LIMITS = PairLimits(
-    max_pixels=89_000_000, max_image_bytes=2**26, max_json_bytes=2**20, max_caption_bytes=2**16
+    max_pixels=89_000_000,
+    max_image_bytes=2**26,
+    max_json_bytes=2**20,
+    max_caption_bytes=2**16,
+    max_plain_bytes=2**34,
 )
 
 

@@ -51,7 +51,7 @@ from vl_pipeline.data.tokens import Tokens, fill_tokens, read_tokens, tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
 from vl_pipeline.models.towers import CONFIG_FOLDER, DualEncoderConfig
-from vl_pipeline.training.run import look_with
+from vl_pipeline.training.looks import PoolLooks
 
 CIT_RULE = TargetSimilarity(
     threshold=0.55, threshold_mode=ThresholdMode.ABSOLUTE, min_keep_fraction=0.003, block_size=1024
@@ -241,8 +241,13 @@ def ours(bench: Bench, curator: TargetSimilarity) -> np.ndarray:
     """Score as a round does: the curator is asked for one block after the other."""
     pool = pa.table({"caption": bench.captions})
     encoder = TextEncoder(bench.model, torch.device("cpu"))
-    start_round = look_with(encoder, pool, bench.tokens, bench.target_texts, bench.target_tokens)
-    look = start_round()
+    look = PoolLooks(
+        encoder,
+        pool,
+        bench.tokens,
+        target_texts=bench.target_texts,
+        target_tokens=bench.target_tokens,
+    ).now()
     rows = np.arange(len(bench.captions))
     scores = []
     for start in range(0, len(rows), curator.block_size):

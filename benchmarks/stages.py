@@ -39,7 +39,7 @@ from vl_pipeline.methods import all_methods
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
 from vl_pipeline.models.weights import fill_weights
 from vl_pipeline.pipelines.curate.nodes import curate_with
-from vl_pipeline.pipelines.embed.nodes import embed as embed_node
+from vl_pipeline.pipelines.embed.nodes import embed_with
 from vl_pipeline.pipelines.ingest.nodes import ingest as ingest_node
 from vl_pipeline.pipelines.screen.nodes import screen as screen_node
 from vl_pipeline.pipelines.train.nodes import train_with
@@ -141,7 +141,7 @@ def embed(folder: Path, values: Settings, _: Method) -> Settings:
     pool = _pool(folder)
     cache = folder / "scratch/text_start"
     cache.mkdir(parents=True, exist_ok=True)
-    writers = embed_node(
+    writers = embed_with(encode_captions=True)(
         pool,
         _tasks(folder, values),
         _as(DualEncoderConfig, values["model"]),
