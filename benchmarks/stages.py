@@ -182,7 +182,7 @@ def embed_part(folder: Path, values: Settings, _: Method) -> Settings:
 
 def curate(folder: Path, values: Settings, method: Method) -> Settings:
     pool = _pool(folder)
-    manifest, report, curve, figures = curate_with(method)(
+    manifest, _, report, curve, figures = curate_with(method)(
         pool,
         folder / "embeddings",
         _pool_shards(folder, values),
@@ -201,13 +201,14 @@ def train_stage(folder: Path, values: Settings, method: Method) -> Settings:
         folder / f"scratch/train-{os.getpid()}"
     )  # a run that another left would be gone on with
     scratch.mkdir(parents=True)
-    checkpoint, history, rounds, pairs, report, figures = train_with(method)(
+    checkpoint, history, rounds, _, pairs, report, figures = train_with(method)(
         _pool(folder),
         folder / "tokens",
         folder / "text_start",
         folder / "embeddings",
         pq.read_table(folder / f"curated-{method.name}.parquet"),
         _pool_shards(folder, values),
+        _tasks(folder, values),
         model,
         _as(Training, values["training"]),
         _as(method.curator, own["curation"]),
