@@ -28,8 +28,8 @@ ui: .venv/installed  ## MLflow on http://127.0.0.1:5000, this machine only
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
 	  --workers 1 --backend-store-uri sqlite:///mlflow.db
 
-dvc: .venv/installed  ## write dvc.yaml anew from the pipelines, the catalog and the imports
-	$(BIN)/python -m vl_pipeline.dvc_stages > dvc.yaml
+dvc: .venv/installed  ## write dvc.yaml and sweeps/dvc.yaml anew from the pipelines, the catalog and the imports
+	$(BIN)/python -m vl_pipeline.dvc_stages
 
 lock: .venv/installed  ## resolve pyproject.toml into requirements.lock and its like for img2dataset
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements.lock

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 def copy_project(folder: Path) -> Path:
     """Make a project in `folder` with this one's configuration and source, and no data."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
+    for name in ("conf", "sweeps"):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     for name in ("pyproject.toml", ".telemetry", "dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")

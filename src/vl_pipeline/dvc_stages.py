@@ -1,13 +1,16 @@
 """Write `dvc.yaml` from what Kedro knows: the pipelines, the catalog and the imports.
 
-    python -m vl_pipeline.dvc_stages > dvc.yaml
+    python -m vl_pipeline.dvc_stages
 
 One DVC stage per Kedro stage, and per method where the stage belongs to one. Its dependencies are
 the stage's free inputs, the folders its parameters name, and every module of the package that its
-nodes import, directly or not. A test holds the committed file against this.
+nodes import, directly or not. A test holds the committed files against this.
+
+Sweeps have a file in a folder of their own: they depend on the numbers of every method, and
+`dvc repro` without a name runs the stages of the file where it is called, and no others.
 """
 
-import sys
+from collections.abc import Mapping
 from functools import reduce
 from inspect import getclosurevars, signature
 from pathlib import Path
@@ -27,26 +30,40 @@ PACKAGE = "vl_pipeline"
 DATASETS = "vl_pipeline.datasets"
 METHODS = "vl_pipeline.methods"
 TOWERS = Path("src/vl_pipeline/models/configs")
+MAIN = Path("dvc.yaml")
+ELSEWHERE = {"cit_sweep": Path("sweeps/dvc.yaml")}
+"""Pipelines whose stages `dvc repro` runs only when it is asked for them."""
 
 
-def write_dvc_yaml(project: Path) -> str:
-    """Give the text of `dvc.yaml` for the project at `project`."""
+def write_dvc_files(project: Path) -> dict[Path, str]:
+    """Give the text of each `dvc.yaml` of the project at `project`, by its path below it."""
     bootstrap_project(project)
     from kedro.framework.project import pipelines
 
     with KedroSession.create(project_path=project, env="base") as session:
         catalog = session.load_context().catalog  # pyright: ignore[reportAttributeAccessIssue]
+    tracked = _tracked(dict(pipelines), catalog)
+    parts: dict[Path, dict[str, Pipeline]] = {MAIN: {}}
+    for name, pipeline in tracked.items():
+        parts.setdefault(ELSEWHERE.get(name, MAIN), {})[name] = pipeline
+    return {file: _text(file, part, catalog, project) for file, part in parts.items()}
+
+
+def _text(
+    file: Path, pipelines: Mapping[str, Pipeline], catalog: CatalogProtocol, project: Path
+) -> str:
     files = _parameter_files(project)
+    up = Path(*[".."] * len(file.parent.parts))
     stages: dict[str, Any] = {}
     plots: list[dict[str, Any]] = []
-    for name, (command, pipeline) in _stages(_tracked(dict(pipelines), catalog)).items():
-        stages[name], stage_plots = _stage(command, pipeline, catalog, files, project)
+    for name, (command, pipeline) in _stages(pipelines).items():
+        stage, stage_plots = _stage(command, pipeline, catalog, files, project)
+        stages[name] = stage if file == MAIN else {"wdir": str(up), **stage}
         plots += stage_plots
     named = {d[2:].split(".")[0] for s in stages.values() for d in s["deps"] if d.startswith("${")}
-    variables = sorted({files[key] for key in named})
-    text = yaml.safe_dump(
-        {"vars": variables, "stages": stages, "plots": plots}, sort_keys=False, width=100
-    )
+    variables = [str(up / path) for path in sorted({files[key] for key in named})]
+    content = {"vars": variables, "stages": stages} | ({"plots": plots} if plots else {})
+    text = yaml.safe_dump(content, sort_keys=False, width=100)
     return "# Made by `make dvc` from the Kedro pipelines; edit those instead.\n" + text
 
 
@@ -59,7 +76,7 @@ def _tracked(pipelines: dict[str, Pipeline], catalog: CatalogProtocol) -> dict[s
     }
 
 
-def _stages(pipelines: dict[str, Pipeline]) -> dict[str, tuple[str, Pipeline]]:
+def _stages(pipelines: Mapping[str, Pipeline]) -> dict[str, tuple[str, Pipeline]]:
     """Name to command and nodes of each stage, shared stages first."""
     methods = {
         name: pipeline
@@ -220,4 +237,7 @@ def _files_of_parameters(project: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(write_dvc_yaml(Path(__file__).parents[2]))
+    root = Path(__file__).parents[2]
+    for path, written in write_dvc_files(root).items():
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(written)

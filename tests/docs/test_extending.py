@@ -28,7 +28,7 @@ from kedro.framework.startup import bootstrap_project
 
 bootstrap_project(Path.cwd())
 from vl_pipeline.data.loader import ViewLoader
-from vl_pipeline.dvc_stages import write_dvc_yaml
+from vl_pipeline.dvc_stages import write_dvc_files
 
 load, num_views = ViewLoader.load, set()
 
@@ -41,7 +41,7 @@ ViewLoader.load = watched
 with KedroSession.create(project_path=Path.cwd(), env="test") as session:
     session.run(pipeline_names=[sys.argv[1]], node_names=[f"{sys.argv[1]}.train"])
 Path("views.json").write_text(json.dumps(sorted(num_views)))
-Path("dvc.yaml").write_text(write_dvc_yaml(Path.cwd()))
+Path("dvc.yaml").write_text(write_dvc_files(Path.cwd())[Path("dvc.yaml")])
 """
 
 
