@@ -202,6 +202,8 @@ def test_a_run_that_is_stopped_is_killed_in_mlflow_too(
 ) -> None:
     before = {path.name for path in (project / "data/scratch/cit").iterdir()}
     command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipelines", "cit"]
+    # Shells start background jobs with SIGINT ignored, which children inherit.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "--nodes", "cit.train", "--params", f"{LONG},training.seed={int(number)}"],
         cwd=project,
@@ -209,13 +211,17 @@ def test_a_run_that_is_stopped_is_killed_in_mlflow_too(
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    while {path.name for path in (project / "data/scratch/cit").iterdir()} == before:
-        assert process.poll() is None
-        time.sleep(0.05)
+    signal.signal(signal.SIGINT, ignored)
+    try:
+        while {path.name for path in (project / "data/scratch/cit").iterdir()} == before:
+            assert process.poll() is None
+            time.sleep(0.05)
 
-    process.send_signal(number)
+        process.send_signal(number)
 
-    assert process.wait(timeout=60) == code
+        assert process.wait(timeout=60) == code
+    finally:
+        process.kill()
     if number == signal.SIGKILL:  # nobody could say so then; the next run does
         run(project, "cit", node_names=["cit.curate"], params=SMALL)
     else:
