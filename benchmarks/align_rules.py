@@ -2,7 +2,7 @@
 
     python benchmarks/align_rules.py --pool FOLDER --tasks FOLDER --task NAME [--task NAME]
         [--truth FILE] [--seed 0 1 2] [--steps 300] [--rows rules noise] [--set PARAMETER=VALUE]
-        --out RESULTS.json
+        --out RESULTS.json [--figure NOISE.png]
 
 `rules`: rows without rules, with each rule alone, and with all of `align.curation.rules`.
 `noise`: the paper's question (its table 10): as many pairs drawn from the pool as it comes, twice
@@ -12,7 +12,9 @@ pool does not hold four times as many. Rules are off in these rows.
 
 All rows see equally many pairs: steps and batches are those of `align.training`. Each cell is a run
 of the project's own pipeline and an MLflow run; cells that are in the result file are not run
-again. Tables are printed from the file.
+again. A rule that drops nothing leaves the pairs of `no rules`, which the same seed trains to the same
+weights: what has been trained on the same pairs is not trained again. Tables and the figure of
+`noise` are made from the file.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +35,7 @@ from kedro.framework.startup import bootstrap_project
 
 from vl_pipeline.curation.draws import uniform_draws
 from vl_pipeline.data.atomic import write_json, write_table
+from vl_pipeline.data.digest import digest_of_strings
 
 PROJECT = Path(__file__).parents[1]
 REPORTS = PROJECT / "data/08_reporting/align"
@@ -59,11 +63,13 @@ def main() -> None:
             if (row, seed, arguments.steps, settings) in done:
                 continue
             off = [name for name in names if name not in rows.get(row, [])]
-            cell = run_cell(arguments, row, seed, off=off, is_first=is_first)
+            cell = run_cell(arguments, row, seed, results, off=off, is_first=is_first)
             is_first = False
             results.append(cell | {"settings": settings})
             write_json(out, results)
     print_table(results)
+    if arguments.figure:
+        draw_noise(results, arguments.figure)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -79,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=["rules", "noise"], default=["rules"])
     parser.add_argument("--set", action="append", default=[], help="parameter=value")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, help="where the figure of noise goes")
     arguments = parser.parse_args()
     if "noise" in arguments.rows and arguments.truth is None:
         parser.error("--rows noise needs --truth, which says what is clean")
@@ -86,9 +93,41 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_cell(
-    arguments: argparse.Namespace, row: str, seed: int, *, off: list[str], is_first: bool
+    arguments: argparse.Namespace,
+    row: str,
+    seed: int,
+    results: list[dict[str, Any]],
+    *,
+    off: list[str],
+    is_first: bool,
 ) -> dict[str, Any]:
     """Run one row with one seed, and read what it reported."""
+    parameters = parameters_of(arguments, seed, off)
+    started = time.monotonic()
+    run(parameters, from_nodes=[] if is_first else ["align.curate"], to_nodes=["align.curate"])
+    if row in NOISE:
+        narrow(row, arguments.truth, seed=seed)
+    cell = {
+        "row": row,
+        "seed": seed,
+        "steps": arguments.steps,
+        "curation": json.loads((REPORTS / "curation.json").read_text()),
+        "num_curated": pq.read_metadata(CURATED).num_rows,
+        "uids": digest_of_strings(pq.read_table(CURATED)["uid"].to_pylist()),
+    }
+    known = ("seed", "steps", "uids")
+    for other in results:
+        if other["settings"] == " ".join(arguments.set) and all(other[k] == cell[k] for k in known):
+            return other | cell | {"seconds": 0.0}
+    run(parameters, from_nodes=["align.train"])
+    return cell | {
+        "seconds": time.monotonic() - started,
+        "training": json.loads((REPORTS / "training.json").read_text()),
+        "metrics": json.loads((REPORTS / "metrics.json").read_text()),
+    }
+
+
+def parameters_of(arguments: argparse.Namespace, seed: int, off: list[str]) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "pool": {"folder": str(arguments.pool.resolve())},
         "tasks": {
@@ -105,23 +144,7 @@ def run_cell(
         set_nested(parameters, key.split("."), yaml.safe_load(value))
     for name in off:  # after what was set: a rule that is off has no settings
         set_nested(parameters, ["align", "curation", "rules", name], None)
-    started = time.monotonic()
-    nodes = [] if is_first else ["align.curate"]
-    if row in NOISE:
-        run(parameters, from_nodes=nodes, to_nodes=["align.curate"])
-        narrow(row, arguments.truth, seed=seed)
-        nodes = ["align.train"]
-    run(parameters, from_nodes=nodes)
-    return {
-        "row": row,
-        "seed": seed,
-        "steps": arguments.steps,
-        "seconds": time.monotonic() - started,
-        "curation": json.loads((REPORTS / "curation.json").read_text()),
-        "training": json.loads((REPORTS / "training.json").read_text()),
-        "num_curated": pq.read_metadata(CURATED).num_rows,
-        "metrics": json.loads((REPORTS / "metrics.json").read_text()),
-    }
+    return parameters
 
 
 def run(parameters: dict[str, Any], **which: list[str]) -> None:
@@ -182,8 +205,35 @@ def spread(metrics: list[dict[str, float]], name: str) -> str:
     values = [100 * metric[name] for metric in metrics if name in metric]
     if not values:
         return "-"
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {deviation:.1f}"
+    mean, deviation = mean_and_deviation(values)
+    return f"{mean:.1f} ± {deviation:.1f}"
+
+
+def draw_noise(results: list[dict[str, Any]], file: Path) -> None:
+    """Draw accuracy against how much of the noisy pool there is, with clean pairs as a level."""
+    tasks = [t for t, m in results[0]["metrics"].items() if "zero_shot_top1" in m]
+    figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.2), layout="tight")
+    for axis, task in zip(np.atleast_1d(axes), tasks, strict=True):
+        found = {
+            row: [100 * r["metrics"][task]["zero_shot_top1"] for r in results if r["row"] == row]
+            for row in NOISE
+        }
+        noisy = [row for row in NOISE if row.startswith("noisy")]
+        means, spreads = zip(*(mean_and_deviation(found[row]) for row in noisy), strict=True)
+        sizes = [NOISE[row] for row in noisy]
+        axis.errorbar(sizes, means, yerr=spreads, marker="o", capsize=3, label="noisy, as it comes")
+        mean, deviation = mean_and_deviation(found["clean 1x"])
+        axis.axhline(mean, color="tab:green", linestyle="--", label="clean, 1x")
+        axis.axhspan(mean - deviation, mean + deviation, color="tab:green", alpha=0.15)
+        axis.set(xscale="log", xlabel="pairs in the set", ylabel="zero-shot top-1 %", title=task)
+        axis.set_xticks(sizes, [f"{size}x" for size in sizes], minor=False)
+        axis.minorticks_off()
+        axis.legend()
+    figure.savefig(file, dpi=110)
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float]:
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":
