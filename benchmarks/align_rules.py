@@ -12,9 +12,8 @@ pool does not hold four times as many. Rules are off in these rows.
 
 All rows see equally many pairs: steps and batches are those of `align.training`. Each cell is a run
 of the project's own pipeline and an MLflow run; cells that are in the result file are not run
-again. A rule that drops nothing leaves the pairs of `no rules`, which the same seed trains to the same
-weights: what has been trained on the same pairs is not trained again. Tables and the figure of
-`noise` are made from the file.
+again, nor is what has been trained on the same pairs with the same seed: a rule that drops nothing
+leaves what `no rules` has. Tables and the figure of `noise` are made from the file.
 """
 
 import argparse
