@@ -19,7 +19,7 @@ nav a { color: var(--soft); text-decoration: none; font-weight: 500; }
 nav a:hover { color: var(--ink); }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 24px 72px; }
 section, header { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
-  padding: 20px 24px; margin-bottom: 18px; }
+  padding: 20px 24px; margin-bottom: 18px; overflow-x: auto; }
 h1 { font-size: 25px; line-height: 1.25; margin: 0 0 4px; letter-spacing: -.01em; }
 h2 { font-size: 17px; margin: 0 0 12px; }
 h3 { font-size: 14px; margin: 22px 0 8px; }
