@@ -54,8 +54,8 @@ td.bar { min-width: 190px; }
 td.bar i { background: var(--fill); border-radius: 2px; display: inline-block; height: 9px;
   margin-right: 8px; min-width: 1px; }
 details table { font-size: 12px; margin: 4px 0; }
-td details td, td details th { border: 0; padding: 1px 14px 1px 0; }
-summary { color: var(--soft); cursor: pointer; font-size: 12px; }
+td details td, td details th { border: 0; min-width: 84px; padding: 1px 14px 1px 0; }
+summary { color: var(--soft); cursor: pointer; font-size: 12px; white-space: nowrap; }
 .figures { display: grid; gap: 28px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); }
 .figures figure:first-child { grid-row: span 2; }
 figure { display: flex; flex-direction: column; justify-content: space-between; margin: 0; }
