@@ -7,7 +7,8 @@ POOL is a folder of img2dataset's tars. cleanvision lives in an environment of i
     python -m venv VENV && VENV/bin/pip install cleanvision
 
 Both sides take their turns in one run; what is compared is CPU time (user and system, of the
-process and its children, imports left out), because a shared machine's clock says little. `--parts`
+process and its children; imports, and collecting the garbage that they left, are left out), because
+a shared machine's clock says little. `--parts`
 picks some of five parts:
 
 images: one process for each turn, all images of POOL. cleanvision gets them as files, unpacked
@@ -27,6 +28,7 @@ stages: what validation costs for those rows: Great Expectations over all of the
 """
 
 import argparse
+import gc
 import io
 import json
 import os
@@ -64,13 +66,14 @@ NUM_PHOTOS = 3000
 PHOTO_PX, TILE_PX, PHOTO_QUALITY = (640, 480), 80, 90
 
 CLEANVISION = """
-import json, resource, sys
+import gc, json, resource, sys
 from cleanvision import Imagelab
 
 def cpu():
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
+gc.collect()
 start = cpu()
 lab = Imagelab(data_path=sys.argv[1], verbose=False)
 lab.find_issues({name: {} for name in sys.argv[2:]}, n_jobs=1, verbose=False)
@@ -252,6 +255,7 @@ def measure_images(pool: Path) -> dict:
     entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
     pool_parameters = EXPECTATIONS.with_name("parameters_pool.yml").read_text()
     limits = yaml.safe_load(pool_parameters)["pool"]["limits"]
+    gc.collect()
     start = cpu_seconds()
     paths = sorted(pool.glob("*.tar"))
     parts = [index_shard(path, path.name, PairLimits(**limits)) for path in paths]

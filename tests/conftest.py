@@ -6,9 +6,13 @@ from pathlib import Path
 
 import open_clip
 import pytest
+from hypothesis import settings
 
 from tests import fakes
 from vl_pipeline.models.dual_encoder import DualEncoder
+
+settings.register_profile("untimed", deadline=None)  # how fast a test runs says nothing here
+settings.load_profile("untimed")
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from kedro.io import DatasetError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -107,7 +106,7 @@ def test_a_run_that_found_no_room_says_where_and_finishes_once_there_is(
     with open(small_disk / "ballast", "wb") as ballast:
         os.posix_fallocate(ballast.fileno(), 0, shutil.disk_usage(small_disk).free - 8_000)
 
-    with pytest.raises(DatasetError, match=r"indexed_pool\.parquet: no room to write it"):
+    with pytest.raises(DiskFullError, match=r"indexed_pool\.parquet: no room to write it"):
         run(project, "ingest")
 
     left = {path.name for path in small_disk.iterdir() if not path.name.endswith(".lock")}
@@ -125,7 +124,7 @@ def test_an_error_of_a_full_disk_is_told_without_one(
 
     monkeypatch.setattr(os, "fsync", no_room)
 
-    with pytest.raises(DatasetError, match=r"pool\.parquet: no room .* MB are free"):
+    with pytest.raises(DiskFullError, match=r"^\S*pool\.parquet: no room .* MB are free"):
         TableDataset(filepath=str(tmp_path / "pool.parquet")).save(pa.table({"uid": ["a"]}))
 
     assert list(tmp_path.iterdir()) == []

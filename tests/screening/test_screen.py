@@ -254,6 +254,7 @@ def test_evidence_shows_the_most_doubtful_beside_what_stayed(tmp_path):
 
     shown = result.evidence.to_pylist()
     assert len(shown) == SCREENING.num_examples
+    assert {s["unit"] for s in shown} == {"bits"}
     assert [s["distance"] for s in shown] == sorted((s["distance"] for s in shown), reverse=True)
     for example in shown:
         assert example["matched_caption"] == "first"

@@ -1,21 +1,30 @@
 """Datasets in one file each: tables, JSON and text."""
 
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io import AbstractDataset, CatalogProtocol, DatasetError
 
 from vl_pipeline.data.atomic import atomic_file, write_json, write_table
+from vl_pipeline.errors import VlPipelineError
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 
 
 class PathDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
-    """A dataset at one local path."""
+    """A dataset at one local path, whose errors on purpose are not wrapped in Kedro's."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have what Kedro makes of `load` and `save` let the project's own errors out."""
+        super().__init_subclass__(**kwargs)
+        for name in ("load", "save"):
+            setattr(cls, name, _letting_own_errors_out(getattr(cls, name)))
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         """Take the path, and what DVC and MLflow are to do with it (`docs/pipeline.md`)."""
@@ -27,6 +36,20 @@ class PathDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path)}
+
+
+def _letting_own_errors_out(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except DatasetError as error:
+            own = error.__cause__
+            if not isinstance(own, VlPipelineError):
+                raise
+        raise own
+
+    return call
 
 
 def dataset_named(catalog: CatalogProtocol, name: str) -> PathDataset[Any, Any]:

@@ -22,6 +22,7 @@ EVIDENCE_SCHEMA = pa.schema(
         ("matched_caption", pa.string()),  # null where there is none
         ("matched_thumbnail", pa.binary()),  # JPEG
         ("distance", pa.float64()),  # by the rule's own measure; 0 is equal
+        ("unit", pa.string()),  # what it is in; null where it says nothing
     ]
 )
 """One row per example; a few of each rule, not all.
@@ -74,6 +75,7 @@ def draw_evidence(
                 "matched_caption": caption,
                 "matched_thumbnail": None if image is None else _thumbnail(image),
                 "distance": float(finding.distance[place]),
+                "unit": finding.unit,
             }
         )
     return pa.Table.from_pylist(examples, schema=EVIDENCE_SCHEMA)

@@ -42,25 +42,27 @@ def near_pairs(hashes: Hashes, *, max_bits: int) -> Iterator[Pairs]:
     flips = _flips(radius)
     with tqdm(total=_BANDS * len(flips), desc="near hashes", unit="join", disable=None) as bar:
         for band in range(_BANDS):
-            buckets = _Buckets(_keys_of_band(words, band))
+            keys = _keys_of_band(words, band)
+            by_key = np.argsort(keys, kind="stable")
+            # Laid out by key, what one join compares lies side by side in memory.
+            buckets, ordered, names = _Buckets(keys), words[by_key], places[by_key]
             for flip in flips:
                 for one, other in buckets.join(flip):
-                    near = _are_near(words, one, other, max_bits)
-                    yield places[one[near]], places[other[near]]
+                    near = _are_near(ordered, one, other, max_bits)
+                    yield names[one[near]], names[other[near]]
                 bar.update()
 
 
 class _Buckets:
-    """Places grouped by key."""
+    """Where those of each key lie once all are in the order of their keys."""
 
     def __init__(self, keys: Int64[np.ndarray, " n"]) -> None:
-        self._places = np.argsort(keys, kind="stable")
         self._counts = np.bincount(keys, minlength=2**_BAND_BITS)
         self._starts = np.cumsum(self._counts) - self._counts
         self._filled = np.flatnonzero(self._counts)
 
     def join(self, flip: int) -> Iterator[Pairs]:
-        """Pair each place with those whose key is its own with `flip`'s bits flipped."""
+        """Pair each place of that order with those whose key is its own, `flip`'s bits flipped."""
         one, other = self._filled, self._filled ^ flip
         wanted = (one <= other) & (self._counts[other] > 0)
         one, other = one[wanted], other[wanted]
@@ -75,7 +77,7 @@ class _Buckets:
             pairs = self._starts[one[joined]] + row, self._starts[other[joined]] + column
             # Within one bucket each pair comes in both orders, and each place with itself.
             once = pairs[0] < pairs[1] if flip == 0 else slice(None)
-            yield self._places[pairs[0][once]], self._places[pairs[1][once]]
+            yield pairs[0][once], pairs[1][once]
 
 
 def _are_near(words: np.ndarray, one: np.ndarray, other: np.ndarray, max_bits: int) -> np.ndarray:

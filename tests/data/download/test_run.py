@@ -1,9 +1,11 @@
 """img2dataset itself, against a server on this machine; no other network."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -37,7 +39,9 @@ FLAKY = ["/flaky/7.jpg", "/flaky/8.jpg"]
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """The interpreter that has img2dataset."""
+    """The interpreter that has img2dataset: this one, with the extra, or that of `ENVIRONMENT`."""
+    if importlib.util.find_spec("img2dataset") is not None:
+        return Path(sys.executable)
     path = ROOT / ENVIRONMENT / "bin/python"
     if not path.exists():
         pytest.skip(f"img2dataset is not there: `make {ENVIRONMENT}/installed` installs it")
@@ -212,6 +216,7 @@ def test_shards_left_unfinished_stop_the_run_and_name_the_log(tmp_path):
 
 def test_interpreter_is_the_given_one_or_that_of_the_own_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # as without the extra
     own = Path(".venv-img2dataset/bin/python")
 
     with pytest.raises(ParameterError, match=r"make \.venv-img2dataset/installed"):
@@ -223,3 +228,21 @@ def test_interpreter_is_the_given_one_or_that_of_the_own_environment(tmp_path, m
 
     assert find_python(None) == own
     assert find_python(sys.executable) == Path(sys.executable)
+
+
+def test_interpreter_with_the_extra_is_taken_before_the_own_environment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "img2dataset" or None)
+    own = Path(".venv-img2dataset/bin/python")
+    own.parent.mkdir(parents=True)
+    own.touch()
+
+    assert find_python(None) == Path(sys.executable)
+
+
+def test_the_extra_and_the_own_environment_ask_for_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    extra = project["project"]["optional-dependencies"]["img2dataset"]
+
+    assert extra == project["dependency-groups"]["img2dataset"]

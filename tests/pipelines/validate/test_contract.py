@@ -23,7 +23,7 @@ LIMITS = {
     "not_too_many_rejected": {"max_value": 0.5},
 }
 NOTHING = LEDGER_SCHEMA.empty_table()
-KEY_ONCE = "compound columns to be unique: column_list ['shard', 'key']"
+KEY_ONCE = "each shard with key once"
 
 
 def pool_of(num_pairs: int) -> pa.Table:

@@ -99,6 +99,7 @@ def evidence_of(**changes: object) -> pa.Table:
         "matched_caption": "a cat, larger",
         "matched_thumbnail": distinct_picture(2),
         "distance": 7.0,
+        "unit": "bits",
     }
     return pa.Table.from_pylist([row | changes], schema=EVIDENCE_SCHEMA)
 
@@ -284,7 +285,7 @@ def test_a_pair_turned_away_stands_beside_what_it_resembles():
     page = render(evidence=evidence_of(), ledger=rejections("screen", "near_duplicate", 5))
 
     assert "1 of 5 turned away" in page
-    assert "distance 7" in page
+    assert "7 bits" in page
     assert page.index("a cat, smaller") < page.index("a cat, larger")
     assert len(re.findall("<img", page)) == 2
 
@@ -295,7 +296,7 @@ def test_twelve_matches_of_each_rule_are_shown_nearest_first():
     page = render(evidence=pa.concat_tables(rows))
 
     nearest = [str(d) for d in range(1, 13)]
-    assert re.findall(r"distance (\d+)", page) == nearest + nearest
+    assert re.findall(r"<b>(\d+) bits", page) == nearest + nearest
 
 
 def test_a_thumbnail_is_encoded_anew_and_small():

@@ -207,7 +207,7 @@ def test_what_great_expectations_does_not_know_is_refused_before_anything_runs(e
         (stopping("expect_column_values_to_be_between", column="aspect", max_value=3, mostly=0.95),
          "aspect <= 3, in at least 0.95 of all"),
         (stopping("ExpectCompoundColumnsToBeUnique", column_list=["shard", "key"]),
-         "compound columns to be unique: column_list ['shard', 'key']"),
+         "each shard with key once"),
         (stopping("expect_column_values_to_be_unique", column="uid", row_condition="width > 3"),
          "column values to be unique: column uid, row_condition width > 3"),
     ],

@@ -225,10 +225,10 @@ def _observed(found: dict[str, Any]) -> str:
         return ", ".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in values)
     num_rows, num_breaches = found["element_count"], found["unexpected_count"]
     if num_breaches == 0:
-        return f"all {num_rows}"
+        return f"all {num_rows:,}"
     values = [value for value in found["partial_unexpected_list"] if value is not None]
     examples = list(dict.fromkeys(_shorten(repr(value)) for value in values))[:_NUM_EXAMPLES]
-    count = f"{num_breaches} of {num_rows} in breach"
+    count = f"{num_breaches:,} of {num_rows:,} in breach"
     return f"{count}: {', '.join(examples)}" if examples else count
 
 

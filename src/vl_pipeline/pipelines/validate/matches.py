@@ -16,6 +16,10 @@ _SIDE_PX = 192
 _MAX_PIXELS = 4_000_000
 _QUALITY = 80
 _NAME_CHARACTERS = 24
+_CHOSEN = (
+    "Of each rule those that are furthest from what they resemble, and so most in doubt; the "
+    "others are nearer. Left what was turned away, right what it resembles."
+)
 
 
 def render_matches(evidence: pa.Table, ledger: pa.Table) -> Html:
@@ -29,9 +33,8 @@ def render_matches(evidence: pa.Table, ledger: pa.Table) -> Html:
     """
     if not evidence.num_rows:
         return Html('<p class="soft">Nothing that was turned away resembles anything else.</p>')
-    return Html(
-        "".join(_render_rule(rule, evidence, ledger) for rule in _by_name(evidence["rule"]))
-    )
+    rules = [_render_rule(rule, evidence, ledger) for rule in _by_name(evidence["rule"])]
+    return Html(f'<p class="soft">{_CHOSEN}</p>{"".join(rules)}')
 
 
 def _by_name(rules: pa.ChunkedArray) -> list[str]:
@@ -52,7 +55,8 @@ def _render_rule(rule: str, evidence: pa.Table, ledger: pa.Table) -> str:
 
 
 def _render_match(row: dict) -> str:
-    distance = "" if row["distance"] is None else f"distance {row['distance']:.4g}"
+    says_something = row["distance"] is not None and row["unit"] is not None
+    distance = f"{row['distance']:.4g} {render_value(row['unit'])}" if says_something else ""
     away = _render_side("away", row["uid"], row["thumbnail"], row["caption"])
     matched = _render_side(
         "beside", row["matched_to"], row["matched_thumbnail"], row["matched_caption"]

@@ -19,7 +19,7 @@ nav a { color: var(--soft); text-decoration: none; font-weight: 500; }
 nav a:hover { color: var(--ink); }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 24px 72px; }
 section, header { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
-  padding: 20px 24px; margin-bottom: 18px; }
+  padding: 20px 24px; margin-bottom: 18px; overflow-x: auto; }
 h1 { font-size: 25px; line-height: 1.25; margin: 0 0 4px; letter-spacing: -.01em; }
 h2 { font-size: 17px; margin: 0 0 12px; }
 h3 { font-size: 14px; margin: 22px 0 8px; }
@@ -54,8 +54,8 @@ td.bar { min-width: 190px; }
 td.bar i { background: var(--fill); border-radius: 2px; display: inline-block; height: 9px;
   margin-right: 8px; min-width: 1px; }
 details table { font-size: 12px; margin: 4px 0; }
-td details td, td details th { border: 0; padding: 1px 14px 1px 0; }
-summary { color: var(--soft); cursor: pointer; font-size: 12px; }
+td details td, td details th { border: 0; min-width: 84px; padding: 1px 14px 1px 0; }
+summary { color: var(--soft); cursor: pointer; font-size: 12px; white-space: nowrap; }
 .figures { display: grid; gap: 28px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); }
 .figures figure:first-child { grid-row: span 2; }
 figure { display: flex; flex-direction: column; justify-content: space-between; margin: 0; }

@@ -99,6 +99,8 @@ def _settings_in_words(entry: Expectation) -> str:
     if statistic and "column" in settings:
         of = "" if entry.table == "accounts" else f"{statistic[1].replace('_', ' ')} of "
         return f"{of}{settings['column']} {range_in_words(settings)}"
+    if entry.type_name == "expect_compound_columns_to_be_unique" and "column_list" in settings:
+        return f"each {' with '.join(settings['column_list'])} once"
     what = entry.type_name.removeprefix("expect_").replace("_", " ")
     return f"{what}: {', '.join(f'{name} {value}' for name, value in settings.items())}"
 
