@@ -291,6 +291,19 @@ def test_broken_exif_costs_no_picture(exif):
     assert decode_rgb(data).shape == (8, 16, 3)
 
 
+def test_exif_is_found_behind_other_segments_and_the_bytes_that_fill_between_them():
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = saved(Image.fromarray(gradient(16, 8)), "JPEG", exif=turned)
+    comment = b"\xff\xfe\x00\x08Exif\0\0"  # the words alone are no Exif
+    plain = saved(Image.fromarray(gradient(16, 8)), "JPEG")
+
+    later = data[:2] + comment + b"\xff\xff" + data[2:]
+
+    assert decode_rgb(later).shape == decode_rgb(data).shape == (16, 8, 3)
+    assert decode_rgb(plain[:2] + comment + plain[2:]).shape == (8, 16, 3)
+
+
 WHOLE = [picture(kind=kind) for kind in FORMATS]
 
 

@@ -1,9 +1,14 @@
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from tests.fakes import distinct_picture, pool_table, write_pool_shard
+from vl_pipeline.data import pool
+from vl_pipeline.data.digest import digest_of_bytes
 from vl_pipeline.data.pool import PoolImages, digest_of_pool, rows_of_uids
+from vl_pipeline.data.sources.folder import LocalFile
 from vl_pipeline.errors import PoolError, ShardError
 
 
@@ -34,6 +39,47 @@ def test_shard_that_changed_since_it_was_indexed_is_refused(tmp_path, two_shards
 
     with pytest.raises(ShardError, match=r"0\.tar.*not the one that was indexed"):
         images.read(1)
+
+
+def test_image_is_held_against_its_digest_once_for_as_long_as_its_shard_stays(
+    tmp_path, two_shards, monkeypatch
+):
+    checked = []
+    monkeypatch.setattr(pool, "digest_of_bytes", lambda d: checked.append(d) or digest_of_bytes(d))
+    images = PoolImages(two_shards, tmp_path)
+
+    for row in (0, 1, 0, 2, 1, 0):
+        images.read(row)
+
+    assert checked == [images.read(row) for row in (0, 1, 2)]
+
+
+def test_image_of_a_shard_that_changes_while_it_is_read_is_refused(tmp_path, two_shards):
+    images = PoolImages(two_shards, tmp_path)
+    other = images.read(2)
+    images.read(0)
+    place = two_shards["image_offset"][0].as_py()
+
+    with open(tmp_path / "0.tar", "r+b") as shard:
+        shard.seek(place + 10)
+        shard.write(b"other")
+    os.utime(tmp_path / "0.tar", ns=(0, 1))  # clocks of files tick slowly
+
+    assert images.read(2) == other
+    assert images.read(1)
+    with pytest.raises(ShardError, match=r"0\.tar.*not the one that was indexed"):
+        images.read(0)
+
+
+def test_image_whose_file_cannot_say_that_it_changed_is_checked_at_every_read(
+    tmp_path, two_shards, monkeypatch
+):
+    checked = []
+    monkeypatch.setattr(pool, "digest_of_bytes", lambda d: checked.append(d) or digest_of_bytes(d))
+    monkeypatch.setattr(LocalFile, "stamp", lambda _: None)
+    images = PoolImages(two_shards, tmp_path)
+
+    assert [images.read(0) for _ in range(3)] == checked
 
 
 def test_shard_that_is_gone_is_named(tmp_path, two_shards):

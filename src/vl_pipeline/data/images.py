@@ -26,7 +26,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
 _HALVES = (8, 4, 2)  # what a picture's sides may be divided by
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_MAGIC = b"Exif\0\0"
-_EXIF_WITHIN_BYTES = 2**16  # of a JPEG's start; cameras and editors write it first
+_MARKER, _APP1, _START_OF_SCAN = 0xFF, 0xE1, 0xDA
 _ORIENTATION = 0x0112
 
 
@@ -94,10 +94,23 @@ def _decode_jpeg(
         )
     except ValueError:  # warnings of libjpeg: Pillow tells the harmless ones from lost pixels
         return _decode_with_pillow(data, max_pixels=max_pixels)
-    if data.find(_EXIF_MAGIC, 0, _EXIF_WITHIN_BYTES) < 0:
+    if not _has_exif(data):
         return pixels
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return _upright(pixels, _orientation(image))
+
+
+def _has_exif(data: bytes) -> bool:
+    """Look through a JPEG's segments, which are few, up to where the picture begins."""
+    place = 2
+    while place + 4 <= len(data) and data[place] == _MARKER and data[place + 1] != _START_OF_SCAN:
+        if data[place + 1] == _MARKER:  # any number of them may fill the space between segments
+            place += 1
+            continue
+        if data[place + 1] == _APP1 and data.startswith(_EXIF_MAGIC, place + 4):
+            return True
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
 
 
 def _decode_with_pillow(data: bytes, *, max_pixels: int) -> np.ndarray:

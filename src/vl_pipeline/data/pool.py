@@ -38,7 +38,11 @@ def strings_of(column: pa.ChunkedArray) -> Iterator[str]:
 
 
 class PoolImages:
-    """Compressed images of a pool, by row, read from the original files, or their plain forms."""
+    """Compressed images of a pool, by row, read from the original files, or their plain forms.
+
+    Each is held against its digest when it is read first, and again once its file's size, times or
+    inode are others than they were then; one behind a URL at every read.
+    """
 
     def __init__(
         self, table: pa.Table, folder: str | Path, *, plain_forms: Path = PLAIN_FORMS
@@ -55,6 +59,8 @@ class PoolImages:
         self._offsets = table["image_offset"].to_numpy()
         self._num_bytes = table["image_bytes"].to_numpy()
         self._hashes = table["image_hash"]
+        self._is_checked = np.zeros(len(self._offsets), dtype=bool)
+        self._stamps: dict[int, str | None] = {}  # of files, when their images were checked
         self._open_shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open)
 
     def __len__(self) -> int:
@@ -67,20 +73,28 @@ class PoolImages:
             ShardError: If the shard is gone or cannot be reached, or its bytes are not those that
                 were indexed.
         """
-        shard = self._shard_names.dictionary[self._shard_codes[row]].as_py()
+        code = int(self._shard_codes[row])
+        shard = self._shard_names.dictionary[code].as_py()
         offset = int(self._offsets[row])
         try:
-            data = self._open_shard(shard).read(offset, int(self._num_bytes[row]))
+            file = self._open_shard(shard)
+            data, stamp = file.read(offset, int(self._num_bytes[row])), file.stamp()
         except OSError as error:
             raise ShardError(
                 f"{self._folder.address(shard)}: cannot be opened ({error}); the pool's index "
                 f"names it, restore it or run the pipeline from ingest again"
             ) from error
+        if stamp != self._stamps.get(code):
+            self._is_checked[self._shard_codes == code] = False
+            self._stamps[code] = stamp
+        if self._is_checked[row]:
+            return data
         if digest_of_bytes(data) != self._hashes[row].as_py():
             raise ShardError(
                 f"{self._folder.address(shard)}: the image at byte {offset} is not the one that "
                 f"was indexed; the shard changed since ingest, run the pipeline from ingest again"
             )
+        self._is_checked[row] = stamp is not None
         return data
 
     def _open(self, shard: str) -> OpenFile:

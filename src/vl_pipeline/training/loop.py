@@ -23,7 +23,7 @@ from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.data.views import TrainingViews
 from vl_pipeline.embedding.image_source import ImageSource
 from vl_pipeline.errors import TrainingError
-from vl_pipeline.models.device import autocast_for
+from vl_pipeline.models.device import autocast_for, keep_freed_memory
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.objectives.objective import Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
@@ -131,6 +131,8 @@ class Trainer:
         else:
             logger.info("training goes on from step %d of %s", progress.step, checkpoints.path)
         self.model.train()
+        if self._device.type == "cpu":
+            keep_freed_memory()
         bar = tqdm(
             total=self._training.num_steps * site.batch_size,
             initial=progress.step * site.batch_size,

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.errors import TrainingError
+from vl_pipeline.models.device import keep_freed_memory
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
 from vl_pipeline.models.text_encoders import dropout_of
 from vl_pipeline.objectives.info_nce import info_nce
@@ -68,6 +69,8 @@ def train_simcse(
     warmup = max(1, simcse.num_steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / warmup))
     model.train()
+    if device.type == "cpu":
+        keep_freed_memory()
     losses: list[float] = []
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), _dropout_in(trunk, simcse.dropout):

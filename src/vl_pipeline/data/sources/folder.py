@@ -20,6 +20,10 @@ class OpenFile(Protocol):
         """Read a range; shorter at the end of the file."""
         ...
 
+    def stamp(self) -> str | None:
+        """Give a text that changes when the file's content does; None where that would cost."""
+        ...
+
 
 class SourceFolder(Protocol):
     """A folder whose files are called by their path below it, with `/` between the parts."""
@@ -112,8 +116,7 @@ class LocalFolder:
 
     def stamp(self, name: str) -> str:
         # The time of the last change of the inode cannot be set back, unlike that of the content.
-        status = (self._path / name).stat()
-        return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+        return _stamp_of((self._path / name).stat())
 
     def open(self, name: str) -> "LocalFile":
         return LocalFile(self._path / name)
@@ -142,3 +145,10 @@ class LocalFile:
 
     def read(self, offset: int, num_bytes: int) -> bytes:
         return os.pread(self._descriptor, num_bytes, offset)
+
+    def stamp(self) -> str | None:
+        return _stamp_of(os.fstat(self._descriptor))
+
+
+def _stamp_of(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
