@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.fakes import candidates, sign_vectors, site
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
-from vl_pipeline.training.schedule import CurateDuringTraining
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 
 TARGETS = sign_vectors([0, 255, 4095])
 CLOSE = TargetSimilarity(

@@ -19,8 +19,9 @@ from vl_pipeline.curation.random_subset import RandomSubset
 from vl_pipeline.curation.selection import look_before_training
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.embedding.store import Embeddings, PairScores
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 from vl_pipeline.training.curate_while_loading import CurateWhileLoading
-from vl_pipeline.training.schedule import CurateDuringTraining, Site
+from vl_pipeline.training.schedule import Site
 
 TEXTS = ["apple", "pear", "plum"]
 TARGETS = sign_vectors([0, 0xFF, 0xF0F])

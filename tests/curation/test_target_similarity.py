@@ -15,7 +15,7 @@ from vl_pipeline.curation.target_similarity import (
     between_scores,
     max_similarity,
 )
-from vl_pipeline.training.schedule import scan, traversal_block
+from vl_pipeline.training.scan import scan, traversal_block
 
 # Vectors of signs: similarities are multiples of 1/8, so ties and scores on a threshold are common.
 TEXTS = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=30)

@@ -22,12 +22,13 @@ from vl_pipeline.errors import CurationError, TrainingError
 from vl_pipeline.objectives.contrastive import Symmetric
 from vl_pipeline.objectives.objective import Needs, Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 from vl_pipeline.training.curate_while_loading import CurateWhileLoading
 from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Batch, Trainer, Training
 from vl_pipeline.training.optimization import Optimization
 from vl_pipeline.training.rescoring import SkipRescoring
-from vl_pipeline.training.schedule import CurateDuringTraining, EpochsOverCuratedSet, Round, Site
+from vl_pipeline.training.schedule import EpochsOverCuratedSet, Round, Site
 
 CPU = torch.device("cpu")
 NUM_PAIRS = 24

@@ -13,6 +13,7 @@ from vl_pipeline.curation.keep_all import KeepAll
 from vl_pipeline.curation.selection import concatenate
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.errors import ParameterError
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 from vl_pipeline.training.rescoring import (
     LastScores,
     SkippingCurator,
@@ -20,7 +21,6 @@ from vl_pipeline.training.rescoring import (
     drift_bounds,
     num_needed,
 )
-from vl_pipeline.training.schedule import CurateDuringTraining
 
 TARGETS = sign_vectors([0])
 TEXTS = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=40)

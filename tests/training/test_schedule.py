@@ -10,14 +10,9 @@ from vl_pipeline.curation.keep_all import KeepAll
 from vl_pipeline.curation.selection import concatenate
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.errors import CurationError
-from vl_pipeline.training.schedule import (
-    CurateDuringTraining,
-    EpochsOverCuratedSet,
-    Round,
-    Site,
-    scan,
-    traversal_block,
-)
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
+from vl_pipeline.training.scan import scan, traversal_block
+from vl_pipeline.training.schedule import EpochsOverCuratedSet, Round, Site
 
 TARGETS = sign_vectors([0])
 PASSES, FAILS = 0b0, 0b1111  # similarity 1 and 4/8 to the target

@@ -9,7 +9,7 @@ pretrained: it gives the texts something fixed to align with.
 from vl_pipeline.curation.target_similarity import TargetSimilarity
 from vl_pipeline.method import Method
 from vl_pipeline.objectives.contrastive import Contrastive
-from vl_pipeline.training.schedule import CurateDuringTraining
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 
 METHOD = Method(
     name="cit",

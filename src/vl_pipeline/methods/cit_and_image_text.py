@@ -8,7 +8,7 @@ from vl_pipeline.curation.intersection import intersection_of
 from vl_pipeline.curation.target_similarity import TargetSimilarity
 from vl_pipeline.method import Method
 from vl_pipeline.objectives.contrastive import Contrastive
-from vl_pipeline.training.schedule import CurateDuringTraining
+from vl_pipeline.training.curate_during_training import CurateDuringTraining
 
 METHOD = Method(
     name="cit_and_image_text",

@@ -13,16 +13,14 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
 from vl_pipeline.curation.selection import Curator
+from vl_pipeline.training.scan import calibration_sample, scan, traversal_block
 from vl_pipeline.training.schedule import (
     Round,
     RoundState,
     Site,
-    calibration_sample,
     require_a_batch,
     round_after,
-    scan,
     shuffled_batches,
-    traversal_block,
 )
 
 

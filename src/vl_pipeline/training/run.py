@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from vl_pipeline import __version__
-from vl_pipeline.curation.manifest import count_hits, digest_of_manifest, manifest_of
+from vl_pipeline.curation.manifest import count_hits, digest_of_manifest
 from vl_pipeline.curation.selection import Curator, look_before_training
-from vl_pipeline.data.atomic import write_table
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
 from vl_pipeline.data.pool import PoolImages, digest_of_pool, rows_of_uids
@@ -32,7 +30,8 @@ from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
 from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training, Validate
-from vl_pipeline.training.schedule import Round, Schedule, Site
+from vl_pipeline.training.rounds import of_last_round, read_rounds, trained_on, write_round
+from vl_pipeline.training.schedule import Schedule, Site
 
 logger = logging.getLogger(__name__)
 
@@ -146,11 +145,13 @@ def train_recipe(
         recipe.schedule,
         _site(model, data, recipe, device),
         CheckpointFolder(own / "checkpoints", fingerprint),
-        on_round=lambda round_: _write_round(own, data, round_),
+        on_round=lambda round_: write_round(
+            own, round_, pool=data.pool, target_texts=data.embeddings.target_texts
+        ),
         validate=validate,
     )
-    chosen = _read_rounds(own, progress) if progress.rounds else data.curated
-    pairs = _trained_on(chosen, data.pool, progress)
+    chosen = read_rounds(own, progress) if progress.rounds else data.curated
+    pairs = trained_on(chosen, data.pool, progress)
     lineage |= {
         "trained_pairs_digest": digest_of_manifest(pairs),
         "weights_digest": digest_of_weights(model),
@@ -159,7 +160,7 @@ def train_recipe(
         model=model,
         progress=progress,
         pairs=pairs,
-        last_hits=count_hits(_of_last_round(pairs), data.embeddings.target_texts)
+        last_hits=count_hits(of_last_round(pairs), data.embeddings.target_texts)
         if progress.rounds
         else None,
         lineage=lineage,
@@ -277,38 +278,3 @@ def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
     training = {n: v for n, v in lineage["training"].items() if n not in _COST_ONLY}
     parts = lineage | {"training": training}
     return {name: digest_of_value(value) for name, value in parts.items()}
-
-
-def _write_round(scratch: Path, data: TrainingData, round_: Round) -> None:
-    assert round_.selection is not None
-    manifest = manifest_of(
-        round_.selection,
-        pool=data.pool,
-        target_texts=data.embeddings.target_texts,
-        round_index=round_.state.index,
-    )
-    write_table(_round_file(scratch, round_.state.index), manifest)
-
-
-def _read_rounds(scratch: Path, progress: Progress) -> pa.Table:
-    return pa.concat_tables(
-        pq.read_table(_round_file(scratch, int(record["round"]))) for record in progress.rounds
-    )
-
-
-def _trained_on(chosen: pa.Table, pool: pa.Table, progress: Progress) -> pa.Table:
-    """Keep of the chosen pairs those that a step has seen: a last partial batch is not trained."""
-    rows = rows_of_uids(pool, chosen["uid"])
-    times = progress.times_seen[rows]
-    for name in ("image_hash", "url"):  # by which others may ask whether a pair was among them
-        chosen = chosen.append_column(name, pool[name].take(rows))
-    return chosen.append_column("times_seen", pa.array(times)).filter(pa.array(times > 0))
-
-
-def _round_file(scratch: Path, index: int) -> Path:
-    return scratch / "rounds" / f"{index:06d}.parquet"
-
-
-def _of_last_round(pairs: pa.Table) -> pa.Table:
-    rounds = pairs["round"].to_numpy()
-    return pairs.filter(pa.array(rounds == rounds.max()))
