@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.fakes import fake_tokens, model_config, pixels_of
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.errors import ParameterError
+from vl_pipeline.models.text_trunks import text_features
 from vl_pipeline.models.towers import (
     CONFIG_FOLDER,
     DualEncoderConfig,
@@ -17,7 +18,6 @@ from vl_pipeline.models.towers import (
     _split_text_tower,
     build_tokenizer,
     build_towers,
-    text_features,
 )
 
 TEXTS = ["a dog", "", "a photo of a very small giraffe that runs, and runs!"]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vl_pipeline.data.digest import digest_of_stream
 from vl_pipeline.errors import ParameterError
-from vl_pipeline.models.towers import DualEncoderConfig, build_towers, text_features
+from vl_pipeline.models.text_trunks import text_features
+from vl_pipeline.models.towers import DualEncoderConfig, build_towers
 
 
 class DualEncoder(nn.Module):

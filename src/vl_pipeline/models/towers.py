@@ -7,11 +7,11 @@ Here each tower becomes `Tower(trunk, projection)`; its output is the same as op
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from annotated_types import Gt, MinLen
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from torch import Tensor, nn
@@ -27,10 +27,6 @@ from vl_pipeline.models.text_encoders import (
     set_dropout,
 )
 
-if TYPE_CHECKING:
-    from open_clip.transformer import TextTransformer
-
-_TEXTS_TOGETHER = 32  # small enough to sort a batch into lengths, large enough for the matrix units
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
 
@@ -302,60 +298,3 @@ def _linear_of(matrix: nn.Parameter) -> nn.Linear:
     linear = nn.Linear(width, dim, bias=False)
     linear.weight = nn.Parameter(matrix.detach().T.contiguous())
     return linear
-
-
-def text_features(text: nn.Module, tokens: Int64[Tensor, "n length"]) -> Float[Tensor, "n width"]:
-    """Run a text trunk on tokens padded to any length up to its context.
-
-    A causal trunk's output at the end token depends on nothing after it, so padding shorter is
-    exact. A trunk that reads both ways and answers at its first token has the padding masked here.
-    On a CPU, where positions are what costs, texts of similar length are run together, each group
-    padded to its own longest. Hugging Face's encoders mask the padding. Other trunks are padded to
-    their full context.
-    """
-    from open_clip.hf_model import HFTextEncoder
-    from open_clip.transformer import TextTransformer
-
-    if isinstance(text, HFTextEncoder):
-        return text(tokens)
-    assert isinstance(text, TextTransformer)
-    if text.attn_mask is None and text.pool_type != "first":
-        return text(nn.functional.pad(tokens, (0, text.context_length - tokens.shape[1])))
-    # One look-up for the whole batch: its gradient is as large as the vocabulary.
-    embedded = text.token_embedding(tokens) + text.positional_embedding[: tokens.shape[1]]
-    if tokens.device.type != "cpu" or len(tokens) <= _TEXTS_TOGETHER:
-        return _native_features(text, tokens, embedded)
-    lengths = _lengths(tokens)
-    order = lengths.argsort(stable=True)
-    parts = [
-        _native_features(text, tokens[places], embedded[places, : int(lengths[places].max())])
-        for places in order.split(_TEXTS_TOGETHER)
-    ]
-    return torch.cat(parts)[order.argsort()]
-
-
-def _native_features(text: "TextTransformer", tokens: Tensor, embedded: Tensor) -> Tensor:
-    from open_clip.transformer import text_global_pool
-
-    length = embedded.shape[1]
-    if text.attn_mask is not None:
-        mask = text.attn_mask[:length, :length]
-    else:
-        mask = _padding_mask(tokens[:, :length], text.heads).to(embedded.dtype)
-    hidden = text.transformer(embedded, attn_mask=mask)
-    hidden = text.ln_final(hidden)
-    return text_global_pool(hidden, tokens[:, :length], text.pool_type, eos_token_id=text.eos_id)
-
-
-def _lengths(tokens: Int64[Tensor, "n length"]) -> Int64[Tensor, " n"]:
-    """Count each text's tokens: up to its end token, which is not 0."""
-    return tokens.shape[1] - (tokens.flip(1) != 0).int().argmax(dim=1)
-
-
-def _padding_mask(tokens: Int64[Tensor, "n length"], num_heads: int) -> Float[Tensor, "m l l"]:
-    """Keep every position, in every head of a text, from looking at the padding."""
-    length = tokens.shape[1]
-    is_padding = torch.arange(length, device=tokens.device) >= _lengths(tokens)[:, None]
-    mask = torch.zeros(len(tokens), 1, length, device=tokens.device)
-    mask = mask.masked_fill(is_padding[:, None], float("-inf"))
-    return mask.expand(-1, length, -1).repeat_interleave(num_heads, dim=0)
