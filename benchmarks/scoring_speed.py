@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/scoring_speed.py [--captions FILE.txt.gz ...]
         [--num 4000] [--num-large 256] [--num-targets 1000] [--rounds 3]
+        [--num-pool 64000] [--curations 7]
 
 Every caption is compared with every target text under the text tower as it is now; the score is the
 largest cosine similarity. Same weights, captions and target texts for all:
@@ -20,6 +21,12 @@ Target texts are encoded once a round, and a round of the released configuration
 102,400 captions (100 steps of 1,024): that share of their cost is added to each caption's.
 Released code encodes them one by one, the others at once; a part of them is measured.
 
+The second table: rounds of CiT over a pool that is passed several times, while the small tower is
+trained (rounds_with_skipping.py). Given are rounds that begin in the second pass or later: the
+whole choice (calibration, targets, samples, audit) by CPU time a pair scanned; how many times that
+`released` takes for a caption of this pool, measured in each round, and scoring every pair with the
+code of `ours`; and how much of the choice is the same with the same weights.
+
 Scores have to be equal to 1e-4; with `released`, those of captions that 32 tokens hold.
 
 Towers: `small`, the text tower of the default configuration with a context of 77 in the place of
@@ -28,6 +35,7 @@ Towers: `small`, the text tower of the default configuration with a context of 7
 
 import argparse
 import copy
+import dataclasses
 import json
 import os
 import tempfile
@@ -41,6 +49,7 @@ import made_up
 import numpy as np
 import open_clip
 import pyarrow as pa
+import rounds_with_skipping
 import torch
 import webdataset as wds
 from side_by_side import circumstances, shown, spread, table, take_turns, write_results
@@ -63,6 +72,7 @@ TOLERANCE = 1e-4
 BATCH_SIZE = 64  # of the other ways: on a CPU larger ones are slower
 PICTURES = 64
 PER_SHARD = 1000
+NUM_RELEASED, NUM_RELEASED_TARGETS = 2000, 100  # measured in each round over a pool
 
 
 @dataclass(frozen=True)
@@ -103,10 +113,17 @@ def main() -> None:
     parser.add_argument("--num-large", type=int, default=256, help="captions, ViT-B/32")
     parser.add_argument("--num-targets", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--num-pool", type=int, default=64_000, help="captions, passed repeatedly")
+    parser.add_argument(
+        "--curations",
+        type=int,
+        default=7,
+        help="rounds over that pool, if each fills; shorter ones are more",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     started = os.getloadavg()
-    rows, data = [], {}
+    rows, data, found = [], {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, tower, num, num_measured in (
             ("small", small_tower(Path(folder)), arguments.num, 200),
@@ -117,6 +134,7 @@ def main() -> None:
             place.mkdir()
             bench = prepare(place, tower, num, arguments)
             rows += measure(name, bench, num_measured, arguments.rounds, data)
+        skipping = measure_skipping(Path(folder), arguments, found)
     lengths = data["small"]["tokens_of_captions"]
     source = "given lists" if arguments.captions else "made up with the lengths of LAION's"
     page = (
@@ -128,10 +146,13 @@ def main() -> None:
         + ", ".join(f"{n} {d['largest_difference']:.1e}" for n, d in data.items())
         + " (`released` on the "
         + ", ".join(f"{d['num_fitting']} of {d['num_captions']}" for d in data.values())
-        + f" captions that {SHORT} tokens hold: it cuts the rest).\n"
+        + f" captions that {SHORT} tokens hold: it cuts the rest).\n\n"
+        + skipping
     )
     about = circumstances(started)
-    write_results("scoring_speed", title="Scoring captions", about=about, page=page, data=data)
+    write_results(
+        "scoring_speed", title="Scoring captions", about=about, page=page, data=data | found
+    )
 
 
 def small_tower(folder: Path) -> str:
@@ -143,7 +164,9 @@ def small_tower(folder: Path) -> str:
     return f"{SMALL}-77"
 
 
-def prepare(folder: Path, tower: str, num: int, arguments: argparse.Namespace) -> Bench:
+def prepare(
+    folder: Path, tower: str, num: int, arguments: argparse.Namespace, *, with_shards: bool = True
+) -> Bench:
     """What is done once, before any round: weights, tokens, shards."""
     texts = (
         made_up.read_captions(arguments.captions, num)
@@ -154,7 +177,7 @@ def prepare(folder: Path, tower: str, num: int, arguments: argparse.Namespace) -
     config = DualEncoderConfig(name=tower, pretrained=None, temperature=0.07, min_temperature=0.01)
     pictures = made_up.photographs(PICTURES, shorter_px=256)
     shards = []
-    for start in range(0, num, PER_SHARD):
+    for start in range(0, num if with_shards else 0, PER_SHARD):
         shard = folder / f"{start // PER_SHARD:05d}.tar"
         pairs = enumerate(texts[start : start + PER_SHARD], start)
         made_up.write_shard(shard, ((f"{n:09d}", pictures[n % PICTURES], t) for n, t in pairs))
@@ -174,8 +197,6 @@ def measure(
     name: str, bench: Bench, num_targets: int, rounds: int, data: dict[str, Any]
 ) -> list[list[str]]:
     bench.targets, bench.short_trunk  # noqa: B018 (made before the clock starts)
-    # Another way to score is another entry here: a function of the bench and of a curator, or of
-    # whatever setting of curation or schedule it is about, that gives every caption's score.
     variants: dict[str, Callable[[], np.ndarray]] = {
         "ours": partial(ours, bench, CIT_RULE),
         "streaming": partial(streaming, bench, with_images=False),
@@ -227,6 +248,63 @@ def measure(
         [name, v, shown(s["cpu"]), s["targets"]["median"], shown(s["wall"]), shown(over[v])]
         for v, s in spreads.items()
     ]
+
+
+def measure_skipping(folder: Path, arguments: argparse.Namespace, data: dict[str, Any]) -> str:
+    """Rounds over a pool that is passed repeatedly, with and without scores of earlier rounds."""
+    print("rounds", flush=True)
+    place = folder / "rounds"
+    place.mkdir()
+    bench = prepare(place, f"{SMALL}-77", arguments.num_pool, arguments, with_shards=False)
+    part = dataclasses.replace(
+        bench, model=copy.deepcopy(bench.model), captions=bench.captions[:NUM_RELEASED]
+    )
+    part.targets, part.short_trunk  # noqa: B018 (made before the clock starts)
+
+    def released_once() -> float:
+        turns = take_turns(
+            {
+                "released": partial(released, part),
+                "targets one by one": partial(targets_one_by_one, part, NUM_RELEASED_TARGETS),
+            },
+            rounds=1,
+        )
+        captions, targets = (turn[0].cpu_seconds for turn in turns.values())
+        share = len(part.target_texts) / NUM_RELEASED_TARGETS / SCANNED_A_ROUND
+        return 1e6 * (captions / NUM_RELEASED + share * targets)
+
+    passages = rounds_with_skipping.run(
+        bench.model,
+        bench.captions,
+        bench.tokens,
+        target_texts=bench.target_texts,
+        target_tokens=bench.target_tokens,
+        num_rounds=arguments.curations,
+        folder=place,
+        released=released_once,
+    )
+    found = {name: rounds_with_skipping.summary(rounds) for name, rounds in passages.items()}
+    data["rounds_with_skipping"] = {"num_pool": len(bench.tokens), "by_quantile": found}
+    return table(
+        [
+            "small tower, quantile",
+            "µs CPU a pair scanned",
+            "`released` over it",
+            "all scored over it",
+            "% not scored",
+            "% the same",
+            "% of passes missed",
+            "as audited",
+        ],
+        [
+            [
+                name,
+                *(shown(f[key]) for key in ("microseconds", "over_released", "over_all")),
+                *(shown(f[key]) for key in ("skipped", "same", "missed", "estimated")),
+            ]
+            for name, f in found.items()
+        ],
+    )
 
 
 def tokenized(texts: list[str], length: int = 77) -> np.ndarray:

@@ -14,7 +14,7 @@ from tests.fakes import fake_tokens, model_config, pixels_of
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.models.text_encoders import pooler_of, require_text_encoder
-from vl_pipeline.models.text_features import text_features
+from vl_pipeline.models.text_trunks import text_features
 from vl_pipeline.models.towers import (
     CONFIG_FOLDER,
     DualEncoderConfig,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tests.fakes import fake_tokens, model_config, pixels_of
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.errors import ParameterError
-from vl_pipeline.models.text_features import text_features
+from vl_pipeline.models.text_trunks import text_features
 from vl_pipeline.models.towers import (
     CONFIG_FOLDER,
     DualEncoderConfig,
@@ -65,6 +65,29 @@ def test_text_tower_gives_open_clips_embeddings(both):
     ours = text_tower.projection(text_features(text_tower.trunk, tokens))
 
     assert torch.allclose(theirs.encode_text(tokens), ours, atol=1e-5)
+
+
+@torch.no_grad()
+def test_trimmed_text_equals_padded_text(both):
+    theirs, _, text_tower = both
+    padded = tokens_for(theirs)
+    longest = int((padded != 0).sum(dim=1).max())
+    assert longest < padded.shape[1] or theirs.text.vocab_size == 100
+
+    whole = text_features(text_tower.trunk, padded)
+    for number, length in enumerate((padded != 0).sum(dim=1).tolist()):
+        trimmed = text_features(text_tower.trunk, padded[number : number + 1, :length])
+
+        assert torch.allclose(whole[number], trimmed[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_texts_differ_in_their_features(both):
+    theirs, _, text_tower = both
+
+    features = text_features(text_tower.trunk, tokens_for(theirs))
+
+    assert (features[0] - features[1]).abs().max() > 0.01
 
 
 def test_projection_is_all_that_leaves_the_trunk(both):

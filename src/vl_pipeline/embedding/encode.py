@@ -20,11 +20,11 @@ from vl_pipeline.data.pool import Rows
 from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.models.device import autocast_for
 from vl_pipeline.models.dual_encoder import DualEncoder, unit
-from vl_pipeline.models.text_features import text_features
+from vl_pipeline.models.text_trunks import text_features
 
 _TOKENS_AT_ONCE = 4096  # padding included; larger batches leave the cache of a CPU core
 _TEXTS_AT_ONCE = 1024
-_PADDING_AT_ONCE = 256  # tokens of padding a batch may have; where they cost nothing but attention
+_PADDING_AT_ONCE = 256  # tokens of padding a batch may have; about what starting a batch costs
 
 
 class TextEncoder:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vl_pipeline.data.digest import digest_of_stream
 from vl_pipeline.errors import ParameterError
-from vl_pipeline.models.text_features import text_features
+from vl_pipeline.models.text_trunks import text_features
 from vl_pipeline.models.towers import DualEncoderConfig, build_towers
 
 
