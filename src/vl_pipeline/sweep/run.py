@@ -26,9 +26,10 @@ from vl_pipeline.errors import CurationError
 from vl_pipeline.evaluation.run import Evaluation, evaluate_model
 from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.sweep.plan import Cell
+from vl_pipeline.training.data import TrainingData
 from vl_pipeline.training.loop import Validate
 from vl_pipeline.training.report import training_report
-from vl_pipeline.training.run import TrainingData, train_recipe
+from vl_pipeline.training.run import train_recipe
 
 Result = dict[str, Any]
 """One cell: `strategy`, `method`, `value`, `seed`, `key`, its `parameters` by block, and what came

@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from vl_pipeline.curation.figures import draw_hits_per_target
 from vl_pipeline.curation.manifest import count_hits
+from vl_pipeline.training.data import TrainingData
 from vl_pipeline.training.figures import draw_training_curves, draw_validation
-from vl_pipeline.training.run import Trained, TrainingData
+from vl_pipeline.training.run import Trained
 
 
 def training_report(trained: Trained, data: TrainingData) -> dict[str, Any]:

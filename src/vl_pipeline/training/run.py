@@ -17,17 +17,17 @@ from vl_pipeline.curation.selection import Curator, look_before_training
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.loader import ViewLoader
 from vl_pipeline.data.pool import PoolImages, digest_of_pool, rows_of_uids
-from vl_pipeline.data.tokens import Tokenizer, Tokens, tokenize
+from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.image_source import FreshViews, FrozenFeatures, ImageSource
 from vl_pipeline.embedding.prompts import prompts
-from vl_pipeline.embedding.store import Embeddings, PairScores
 from vl_pipeline.errors import ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.models.weights import load_weights, save_model
 from vl_pipeline.objectives.objective import Needs, ObjectiveRecipe
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.data import TrainingData
 from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training, Validate
 from vl_pipeline.training.rounds import of_last_round, read_rounds, trained_on, write_round
@@ -36,31 +36,6 @@ from vl_pipeline.training.schedule import Schedule, Site
 logger = logging.getLogger(__name__)
 
 _COST_ONLY = ("num_threads", "checkpoint_every")  # of `Training`: change no result
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """What the stages before training made.
-
-    Attributes:
-        pool: One row per pair.
-        folder: Where the pool's shards lie.
-        tokens: Captions, in the order of the pool.
-        tokenizer: The one that made them.
-        embeddings: Features of captions and target texts before training.
-        text_start: Weights of the text trunk that made them.
-        curated: Manifest of what was kept before training.
-        pair_scores: How well image and caption of each pair agree, for a curator that asks.
-    """
-
-    pool: pa.Table
-    folder: str | Path
-    tokens: Tokens
-    tokenizer: Tokenizer
-    embeddings: Embeddings
-    text_start: Path
-    curated: pa.Table
-    pair_scores: PairScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

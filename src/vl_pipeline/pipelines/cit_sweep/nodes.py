@@ -8,19 +8,17 @@ import pyarrow as pa
 
 from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.data.tasks import Tasks
-from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
-from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
 from vl_pipeline.evaluation.run import Evaluation
 from vl_pipeline.models.device import choose_device
-from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
+from vl_pipeline.models.towers import DualEncoderConfig
 from vl_pipeline.sweep.figures import draw_sweep
 from vl_pipeline.sweep.plan import Sweep, blocks_of, plan_cells
 from vl_pipeline.sweep.report import summary_metrics, write_csv, write_report
 from vl_pipeline.sweep.run import Bench, Result, run_cells
 from vl_pipeline.sweep.table import rows_of
+from vl_pipeline.training.data import read_training_data
 from vl_pipeline.training.loop import Training
-from vl_pipeline.training.run import TrainingData
 
 
 def run(
@@ -39,17 +37,15 @@ def run(
 ) -> list[Result]:
     """Give every cell's result; `blocks` are the methods' parameters."""
     cells = plan_cells(sweep, blocks_of(blocks, model=model, training=training))
-    data = TrainingData(
-        pool=pool,
-        folder=shards.folder,
-        tokens=read_tokens(tokens),
-        tokenizer=build_tokenizer(model),
-        embeddings=read_embeddings(embeddings, pool=pool),
-        text_start=text_start,
+    data = read_training_data(
+        pool,
+        shards,
         curated=pool.slice(0, 0),
-        pair_scores=read_pair_scores(Path(sweep.pair_scores), pool=pool)
-        if sweep.pair_scores
-        else None,
+        model=model,
+        tokens=tokens,
+        text_start=text_start,
+        embeddings=embeddings,
+        pair_scores=Path(sweep.pair_scores) if sweep.pair_scores else None,
     )
     bench = Bench(data=data, tasks=tasks, evaluation=evaluation, device=choose_device())
     return run_cells(cells, bench, scratch=scratch)

@@ -9,16 +9,15 @@ import pyarrow as pa
 
 from vl_pipeline.data.shards import PoolShards
 from vl_pipeline.data.tasks import Tasks
-from vl_pipeline.data.tokens import read_tokens
 from vl_pipeline.datasets.folders import Writer
-from vl_pipeline.embedding.store import read_embeddings, read_pair_scores
 from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.method import Method
 from vl_pipeline.models.device import choose_device
-from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
+from vl_pipeline.models.towers import DualEncoderConfig
+from vl_pipeline.training.data import read_training_data
 from vl_pipeline.training.loop import Training
 from vl_pipeline.training.report import draw_training, training_report
-from vl_pipeline.training.run import Recipe, TrainingData, train_recipe, write_checkpoint
+from vl_pipeline.training.run import Recipe, train_recipe, write_checkpoint
 
 Records = list[dict[str, Any]]
 Outputs = tuple[Writer, Records, Records, Records, pa.Table, dict[str, Any], Writer]
@@ -44,15 +43,15 @@ def train_with(method: Method) -> Callable[..., Outputs]:
         pair_scores: Path | None = None,
     ) -> Outputs:
         """Give checkpoint, history, rounds, validation, pairs trained on, statistics, figures."""
-        data = TrainingData(
-            pool=pool,
-            folder=shards.folder,
-            tokens=read_tokens(tokens),
-            tokenizer=build_tokenizer(model),
-            embeddings=read_embeddings(embeddings, pool=pool),
-            text_start=text_start,
+        data = read_training_data(
+            pool,
+            shards,
             curated=curated,
-            pair_scores=read_pair_scores(pair_scores, pool=pool) if pair_scores else None,
+            model=model,
+            tokens=tokens,
+            text_start=text_start,
+            embeddings=embeddings,
+            pair_scores=pair_scores,
         )
         recipe = Recipe(
             name=method.name,
