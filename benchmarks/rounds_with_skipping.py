@@ -2,7 +2,7 @@
 
 The project's own trainer trains a tower that SimCSE started, with the parameters of `conf/base`, on
 what scoring everything chose. At the beginning of each round, every setting of `skip_rescoring`
-chooses too: from the same place in the pool, with the same weights, and the scores it has kept of
+chooses too: from the same place in the pool, with the same weights, and the features it has kept of
 its own earlier rounds.
 
 No pictures are decoded. A pair's picture is a vector, as of a frozen trunk: the mean of vectors
@@ -34,7 +34,7 @@ from vl_pipeline.training.checkpoint import CheckpointFolder
 from vl_pipeline.training.curate_during_training import CurateDuringTraining
 from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training
-from vl_pipeline.training.rescoring import LastScores, SkipRescoring
+from vl_pipeline.training.rescoring import LastFeatures, SkipRescoring
 from vl_pipeline.training.schedule import Round, RoundState, Site
 from vl_pipeline.training.simcse import SimCse, train_simcse
 
@@ -45,8 +45,8 @@ WORD_WIDTH, NOISE = (
     1.0,
 )  # what the default image trunk's features are wide; and beside 1 for words
 SETTINGS = {
-    quantile: SkipRescoring(quantile=quantile, margin=0.0, sample_size=2048, audit_size=512)
-    for quantile in (0.95, 0.99, 0.999)
+    miss_rate: SkipRescoring(miss_rate=miss_rate, sample_size=2048, audit_size=512)
+    for miss_rate in (0.01, 0.005, 0.003, 0.001)
 }
 
 
@@ -82,7 +82,7 @@ class Compared:
     plan: CurateDuringTraining
     released: Callable[[], float]
     passages: dict[float, list[Passage]] = field(
-        default_factory=lambda: {quantile: [] for quantile in SETTINGS}
+        default_factory=lambda: {miss_rate: [] for miss_rate in SETTINGS}
     )
 
     def rounds(self, site: Site, *, resume: RoundState | None) -> Generator[Round]:
@@ -90,12 +90,12 @@ class Compared:
         while True:
             all_scored, microseconds = timed(self.plan, site, state, None)
             released = self.released()
-            for quantile, settings in SETTINGS.items():
+            for miss_rate, settings in SETTINGS.items():
                 plan = dataclasses.replace(self.plan, skip_rescoring=settings)
-                spared, cost = timed(plan, site, state, kept[quantile])
-                kept[quantile] = spared.state.last_scores
+                spared, cost = timed(plan, site, state, kept[miss_rate])
+                kept[miss_rate] = spared.state.last_features
                 passage = compared(all_scored, spared)
-                self.passages[quantile].append(
+                self.passages[miss_rate].append(
                     Passage(
                         starts_in=(state.position if state else 0) // site.num_pairs,
                         microseconds=cost,
@@ -104,16 +104,17 @@ class Compared:
                         **passage,
                     )
                 )
-                print(f"round {all_scored.state.index}, quantile {quantile}: {passage}", flush=True)
+                index = all_scored.state.index
+                print(f"round {index}, miss_rate {miss_rate}: {passage}", flush=True)
             yield all_scored
             state = all_scored.state
 
 
 def timed(
-    plan: CurateDuringTraining, site: Site, state: RoundState | None, kept: LastScores | None
+    plan: CurateDuringTraining, site: Site, state: RoundState | None, kept: LastFeatures | None
 ) -> tuple[Round, float]:
     """Choose the round after `state`; give it and its CPU microseconds a pair scanned."""
-    resume = dataclasses.replace(state, last_scores=kept) if state else None
+    resume = dataclasses.replace(state, last_features=kept) if state else None
     rounds = plan.rounds(site, resume=resume)
     if resume:
         next(rounds)  # the round that is being trained, which costs nothing

@@ -284,10 +284,10 @@ def measure_skipping(folder: Path, arguments: argparse.Namespace, data: dict[str
         released=released_once,
     )
     found = {name: rounds_with_skipping.summary(rounds) for name, rounds in passages.items()}
-    data["rounds_with_skipping"] = {"num_pool": len(bench.tokens), "by_quantile": found}
+    data["rounds_with_skipping"] = {"num_pool": len(bench.tokens), "by_miss_rate": found}
     return table(
         [
-            "small tower, quantile",
+            "small tower, `miss_rate`",
             "µs CPU a pair scanned",
             "`released` over it",
             "all scored over it",

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.rescoring import LastScores
+from vl_pipeline.training.rescoring import LastFeatures
 from vl_pipeline.training.schedule import RoundState
 
 FINGERPRINT = {"pool": "aa", "code": "bb"}
@@ -101,16 +101,15 @@ def test_progress_comes_back(tmp_path):
 
 
 def test_what_a_schedule_goes_on_with_comes_back(tmp_path):
-    last = LastScores(np.array([np.nan, 0.5], np.float32), np.array([-1, 2], np.int32))
+    last = LastFeatures(np.array([[0, 0], [127, -3]], np.int8))
     encoder = {"layer.weight": np.ones((2, 2), np.float32), "bias": np.zeros(2, np.float32)}
     progress = progress_at(1)
-    progress.round = replace(progress.round, last_scores=last, encoder=encoder)
+    progress.round = replace(progress.round, last_features=last, encoder=encoder)
     folder_of(tmp_path).save(*new_run(), progress)
 
     restored = folder_of(tmp_path).restore(*new_run()).round
 
-    np.testing.assert_array_equal(last.score, restored.last_scores.score)
-    np.testing.assert_array_equal(last.given_in, restored.last_scores.given_in)
+    np.testing.assert_array_equal(last.rounded, restored.last_features.rounded)
     assert encoder.keys() == restored.encoder.keys()
     assert all((encoder[name] == array).all() for name, array in restored.encoder.items())
 

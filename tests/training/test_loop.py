@@ -38,7 +38,7 @@ CURATOR = TargetSimilarity(
     threshold=0.5, threshold_mode=ThresholdMode.QUANTILE, min_keep_fraction=0.1, block_size=6
 )
 IN_ROUNDS = CurateDuringTraining(curate_every=2, max_scan=100, calibration_size=12)
-SKIP = SkipRescoring(quantile=0.5, margin=0.0, sample_size=4, audit_size=2)
+SKIP = SkipRescoring(miss_rate=0.25, sample_size=4, audit_size=2)
 SCHEDULES = {
     "during training": IN_ROUNDS,
     "overlapped": dataclasses.replace(IN_ROUNDS, overlap=True),

@@ -32,7 +32,7 @@ from vl_pipeline.data.atomic import atomic_folder
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CheckpointError
 from vl_pipeline.models.weights import load_weights, save_weights
-from vl_pipeline.training.rescoring import LastScores
+from vl_pipeline.training.rescoring import LastFeatures
 from vl_pipeline.training.schedule import RoundState
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError),
     *(SafetensorError, CheckpointError),
 )
-_ENCODER, _SCORE, _GIVEN_IN = "encoder/", "last_score", "last_score_given_in"
+_ENCODER, _LAST_FEATURES = "encoder/", "last_features"
 _NUM_KEPT = 2  # the last one, and one to fall back on should it turn out damaged
 
 
@@ -174,8 +174,8 @@ class CheckpointFolder:
 
 def _schedule_arrays(state: RoundState) -> dict[str, np.ndarray]:
     arrays = {_ENCODER + name: array for name, array in state.encoder.items()}
-    if state.last_scores:
-        arrays |= {_SCORE: state.last_scores.score, _GIVEN_IN: state.last_scores.given_in}
+    if state.last_features:
+        arrays[_LAST_FEATURES] = state.last_features.rounded
     return arrays
 
 
@@ -188,7 +188,7 @@ def _round_state(folder: Path, place: dict[str, Any], rows: Rows) -> RoundState:
         index=place["index"],
         position=place["position"],
         rows=rows,
-        last_scores=LastScores(arrays[_SCORE], arrays[_GIVEN_IN]) if _SCORE in arrays else None,
+        last_features=LastFeatures(arrays[_LAST_FEATURES]) if _LAST_FEATURES in arrays else None,
         encoder={
             name.removeprefix(_ENCODER): array
             for name, array in arrays.items()

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Generator
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Ge, Gt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
@@ -16,7 +17,7 @@ from vl_pipeline.curation.statistics import drift
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.training.overlap import Ahead
 from vl_pipeline.training.rescoring import (
-    LastScores,
+    LastFeatures,
     SkippingCurator,
     SkipRescoring,
     require_score_and_threshold,
@@ -44,8 +45,8 @@ class CurateDuringTraining:
         curate_every: Optimiser steps a full round feeds.
         max_scan: Pairs a round may look at.
         calibration_size: Pairs sampled to calibrate the curator at the start of a round.
-        skip_rescoring: When pairs that scored far below the threshold are not scored again; None,
-            each pair is scored each time, as CiT does.
+        skip_rescoring: When pairs that are predicted to fail are not scored again; None, each
+            pair is scored each time, as CiT does.
         overlap: Choose the next round while this one trains, with the text tower as it was when
             this one began; otherwise with the tower as it is after it, as CiT does.
 
@@ -137,13 +138,13 @@ class CurateDuringTraining:
             age = len(previous.rows) // site.batch_size if previous else 0
             statistics["encoder_age_steps"] = age
         if skipping:
-            statistics |= skipping.statistics(look, seed=site.seed)
+            statistics |= skipping.statistics(look, draw=_draw(site, index, 4))
         if site.num_encoded:
             statistics["captions_encoded"] = site.num_encoded() - num_encoded_before
         round_ = round_after(previous, site, selection, position=position, statistics=statistics)
         if not skipping:
             return round_
-        state = dataclasses.replace(round_.state, last_scores=skipping.last)
+        state = dataclasses.replace(round_.state, last_features=skipping.last)
         return dataclasses.replace(round_, state=state)
 
     def _skipping(
@@ -155,19 +156,22 @@ class CurateDuringTraining:
     ) -> SkippingCurator | None:
         if not self.skip_rescoring:
             return None
-        last = previous.last_scores if previous else None
+        last = previous.last_features if previous else None
         skipping = SkippingCurator(
             curator,
-            last or LastScores.of_no_round(site.num_pairs),
+            last or LastFeatures.of_no_round(site.num_pairs, site.initial_targets.shape[1]),
             settings=self.skip_rescoring,
-            round_index=previous.index + 1 if previous else 0,
         )
         if previous and last:
             num_scanned = previous.position // (previous.index + 1)  # of a round, so far
             ahead = upcoming(site, previous.position, min(num_scanned, self.max_scan))
-            skipping.measure_drift(look, ahead, seed=site.seed)
+            skipping.measure(look, ahead, draw=_draw(site, previous.index + 1, 3))
         return skipping
 
 
 def _in_round(look: Callable[[Rows], Candidates], index: int) -> Callable[[Rows], Candidates]:
     return lambda rows: dataclasses.replace(look(rows), round_index=index)
+
+
+def _draw(site: Site, round_index: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng([site.seed, round_index, stream])

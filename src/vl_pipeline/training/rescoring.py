@@ -1,9 +1,11 @@
-"""Spare the text tower captions that were far from passing when they were last scored.
+"""Spare the text tower captions that will not pass, as their features of an earlier round tell.
 
-From the second pass over the pool on, each pair has a score of an earlier round. How much scores
-rise between rounds is measured in each round on a sample of pairs that is scored anew; a pair
-whose last score lies further below the threshold than that is taken as not passing, unscored. What
-this misses is estimated in each round on a sample of the pairs that were passed over.
+From the second pass over the pool on, each pair has features of an earlier round. How the tower
+has moved since is measured in each round on a sample of pairs that is encoded anew: as a linear map
+from old features to new ones. It predicts the features of every other pair, and so its score
+under the target texts of now. Pairs predicted so low that hardly one of them passes are taken as
+not passing, unscored, and go on with their predicted features. What this misses is estimated in
+each round on a sample of the pairs passed over.
 """
 
 import dataclasses
@@ -14,14 +16,17 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int8
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
 from vl_pipeline.curation.selection import Candidates, Curator, Selection, concatenate
-from vl_pipeline.curation.target_similarity import TargetSimilarity
+from vl_pipeline.curation.target_similarity import TargetSimilarity, max_similarity
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import ParameterError
+
+_RIDGE = 1.0  # beside unit vectors: a direction seen once in the sample moves half its way
+_HIGHEST = np.iinfo(np.int8).max
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -29,94 +34,165 @@ class SkipRescoring:
     """When a pair is not scored again.
 
     Attributes:
-        quantile: Share of the sample whose scores rose by no more than the bound.
-        margin: Added to the bound, for what the sample does not show; infinite, everything is
-            scored.
-        sample_size: Pairs scored anew in each round to measure how much scores rose.
+        miss_rate: Share of the passing pairs that may be passed over, as the sample estimates it;
+            0, everything is scored.
+        sample_size: Pairs encoded anew in each round to measure how the tower moved.
         audit_size: Pairs of those passed over that are scored after all in each round, to estimate
             how many would have passed.
     """
 
-    quantile: Annotated[float, Ge(0), Lt(1)]
-    margin: Annotated[float, Ge(0)]
-    sample_size: Annotated[int, Gt(0)]
+    miss_rate: Annotated[float, Ge(0), Lt(1)]
+    sample_size: Annotated[int, Gt(1)]
     audit_size: Annotated[int, Gt(0)]
 
     def __post_init__(self) -> None:
-        if self.sample_size < num_needed(self.quantile):
+        if self.sample_size < (needed := num_needed(self.miss_rate)):
             raise ParameterError(
-                f"skip_rescoring.sample_size is {self.sample_size}; a quantile of {self.quantile} "
-                f"shows in samples of {num_needed(self.quantile)} pairs and more; raise it, or "
-                f"lower skip_rescoring.quantile"
+                f"skip_rescoring.sample_size is {self.sample_size}; a miss rate of "
+                f"{self.miss_rate} shows in samples of {needed} pairs and more; raise it, or "
+                f"raise skip_rescoring.miss_rate"
             )
 
 
 @dataclass(frozen=True)
-class LastScores:
-    """The last score of each pair and the round that gave it: eight bytes a pair.
+class LastFeatures:
+    """The features of each pair's caption as of the last round that came to it: a byte a dimension.
 
     Attributes:
-        score: NaN for pairs that were never scored.
-        given_in: Number of the round; -1 for pairs that were never scored.
+        rounded: Features over their largest entry, in 127ths: of the tower where the pair was
+            scored, predicted ones where it was passed over; all zero before the first time.
     """
 
-    score: Float32[np.ndarray, " pairs"]
-    given_in: Int32[np.ndarray, " pairs"]
+    rounded: Int8[np.ndarray, "pairs width"]
 
     @classmethod
-    def of_no_round(cls, num_pairs: int) -> "LastScores":
-        """Before anything was scored."""
-        return cls(np.full(num_pairs, np.nan, np.float32), np.full(num_pairs, -1, np.int32))
+    def of_no_round(cls, num_pairs: int, width: int) -> "LastFeatures":
+        """Before any round."""
+        return cls(np.zeros((num_pairs, width), np.int8))
 
-    def copy(self) -> "LastScores":
+    def copy(self) -> "LastFeatures":
         """A copy to write into."""
-        return LastScores(self.score.copy(), self.given_in.copy())
+        return LastFeatures(self.rounded.copy())
 
-    def record(self, selection: Selection, *, round_index: int) -> None:
-        """Write down what was scored in a round; in place."""
-        self.score[selection.rows] = selection.score
-        self.given_in[selection.rows] = round_index
+    def record(self, rows: Rows, features: Float32[np.ndarray, "n width"]) -> None:
+        """Write down what a round came to; in place."""
+        largest = np.abs(features).max(axis=1, keepdims=True)
+        self.rounded[rows] = np.rint(features / largest * _HIGHEST).astype(np.int8)
+
+    def known(self, rows: Rows) -> Bool[np.ndarray, " n"]:
+        """Say which of the pairs a round came to."""
+        return np.count_nonzero(self.rounded[rows], axis=1) > 0
+
+    def of(self, rows: Rows) -> Float32[np.ndarray, "n width"]:
+        """Give unit-length features of known pairs."""
+        return _unit_length(self.rounded[rows].astype(np.float32))
 
 
-def num_needed(quantile: float) -> int:
-    """How many pairs a sample needs for one of them to lie above a quantile."""
-    return math.ceil(1 / (1 - quantile) - 1e-6)
+@dataclass(frozen=True)
+class Forecast:
+    """Which pairs will not pass, told from features of earlier rounds.
+
+    Attributes:
+        turn: From features of an earlier round to those of now.
+        targets: Features of the target texts now, of unit length.
+        cut: Predicted score up to which pairs are passed over.
+    """
+
+    turn: Float32[np.ndarray, "width width"]
+    targets: Float32[np.ndarray, "targets width"]
+    cut: float
+
+    @classmethod
+    def measured(
+        cls,
+        before: Float32[np.ndarray, "n width"],
+        now: Float32[np.ndarray, "n width"],
+        targets: Float32[np.ndarray, "targets width"],
+        *,
+        threshold: float,
+        miss_rate: float,
+    ) -> "Forecast":
+        """Measure a sample in random order, whose features of both rounds are known.
+
+        Each half's scores are predicted by the map that fits the other half, so that errors of
+        prediction are those of pairs that the map has not seen.
+        """
+        middle = len(before) // 2
+        halves = slice(None, middle), slice(middle, None)
+        turns = [turn_between(before[half], now[half]) for half in halves]
+        predicted = np.concatenate(
+            [
+                max_similarity(_unit_length(before[half] @ turn), targets)[0]
+                for half, turn in zip(halves, reversed(turns), strict=True)
+            ]
+        )
+        actual, _ = max_similarity(now, targets)
+        cut = highest_cut(predicted, actual, threshold=threshold, miss_rate=miss_rate)
+        return cls(turn_between(before, now), targets, cut)
+
+    def features(self, before: Float32[np.ndarray, "n width"]) -> Float32[np.ndarray, "n width"]:
+        """Predict unit-length features of now."""
+        return _unit_length(before @ self.turn)
+
+    def rules_out(self, now: Float32[np.ndarray, "n width"]) -> Bool[np.ndarray, " n"]:
+        """Say which pairs are passed over, by their predicted features."""
+        score, _ = max_similarity(now, self.targets)
+        return score <= self.cut
 
 
-def drift_bounds(
-    increase: Float32[np.ndarray, " n"], age: Int64[np.ndarray, " n"], *, quantile: float
-) -> Float64[np.ndarray, " ages"]:
-    """Bound how much a score rose by the number of rounds since it was given.
+def num_needed(miss_rate: float) -> int:
+    """How many pairs a sample needs for one of them to be the share that may be missed."""
+    return math.ceil(1 / miss_rate - 1e-6) if miss_rate else 0
 
-    The bound of an age is the quantile over the pairs of the sample that are at least as old, and
-    over no fewer of the oldest than the quantile needs: an encoder that moved for longer moved
-    further. It is negative where scores fell. Nothing bounds a sample that is too small.
+
+def turn_between(
+    before: Float32[np.ndarray, "n width"], now: Float32[np.ndarray, "n width"]
+) -> Float32[np.ndarray, "width width"]:
+    """Find the linear map from a sample's features to its later ones.
+
+    Ridge regression towards the identity: what the sample does not show has not moved.
+    """
+    ridge = _RIDGE * np.eye(before.shape[1], dtype=np.float32)
+    return np.linalg.solve(before.T @ before + ridge, before.T @ now + ridge)
+
+
+def highest_cut(
+    predicted: Float32[np.ndarray, " n"],
+    actual: Float32[np.ndarray, " n"],
+    *,
+    threshold: float,
+    miss_rate: float,
+) -> float:
+    """Find the highest score up to which predicted scores may be taken as not passing.
+
+    A pair passes with the probability that the errors of the whole sample, added to its predicted
+    score, exceed the threshold. Those up to the cut sum up to at most `miss_rate` of all of them.
 
     Args:
-        increase: New score less the last one, of a sample of pairs.
-        age: Rounds since the last one, at least 1; in the order of `increase`.
-        quantile: Share of increases that may reach the bound.
+        predicted: Scores of a sample, by a map that was fitted to other pairs.
+        actual: The true ones.
+        threshold: A pair passes if its score is strictly larger.
+        miss_rate: Share of the passing pairs that may be lost.
 
     Returns:
-        Bounds by age, from 0 (a score of this very round, which stands) to the oldest in the
-        sample, whose bound holds for what is older.
+        A predicted score; minus infinity where nothing may be passed over, or nothing in the
+        sample passes and so nothing is known of what does.
     """
-    needed = num_needed(quantile)
-    if len(increase) < needed:
-        return np.array([0.0, np.inf])
-    from_oldest = np.argsort(-age, kind="stable")
-    ordered, ages = increase[from_oldest].astype(np.float64), -age[from_oldest]
-    bounds = [0.0]
-    for number in range(1, int(age.max()) + 1):
-        num_older = int(np.searchsorted(ages, -number, side="right"))
-        bounds.append(
-            float(np.quantile(ordered[: max(needed, num_older)], quantile, method="higher"))
-        )
-    return np.array(bounds)
+    errors = np.sort(actual.astype(np.float64) - predicted)
+    ordered = np.sort(predicted).astype(np.float64)
+    num_lower = np.searchsorted(errors, threshold - ordered, side="right")
+    passing: Float64[np.ndarray, " n"] = 1 - num_lower / len(errors)
+    lost = np.cumsum(passing)
+    num_below = int(np.searchsorted(lost, miss_rate * lost[-1], side="right"))
+    if not miss_rate or not lost[-1]:
+        return -math.inf
+    below = ordered[:num_below]
+    below = below[below < ordered[num_below]] if num_below < len(ordered) else below
+    return float(below[-1]) if len(below) else -math.inf
 
 
 def require_score_and_threshold(curator: Curator) -> TargetSimilarity:
-    """Give the curator back if its answers can be bounded.
+    """Give the curator back if what passes can be predicted.
 
     Raises:
         ParameterError: If it is of another kind.
@@ -131,29 +207,21 @@ def require_score_and_threshold(curator: Curator) -> TargetSimilarity:
 
 
 class SkippingCurator:
-    """A calibrated curator for one round, who takes pairs far below the threshold as not passing.
+    """A calibrated curator for one round, who takes pairs that are predicted to fail as failing.
 
     Where too few of a block pass, `min_keep_fraction` asks for the best of the whole block; such a
     block is scored whole, and answered as if nothing were ever passed over.
 
     Attributes:
-        last: Scores as this round leaves them.
+        last: Features as this round leaves them.
     """
 
-    def __init__(
-        self,
-        curator: Curator,
-        last: LastScores,
-        *,
-        settings: SkipRescoring,
-        round_index: int,
-    ) -> None:
-        """Take a calibrated curator and the scores before this round, which are copied."""
+    def __init__(self, curator: Curator, last: LastFeatures, *, settings: SkipRescoring) -> None:
+        """Take a calibrated curator and the features before this round, which are copied."""
         self._curator = require_score_and_threshold(curator)
         self._strict = dataclasses.replace(self._curator, min_keep_fraction=0.0)
         self._settings = settings
-        self._round_index = round_index
-        self._bounds = np.array([0.0, np.inf])
+        self._forecast: Forecast | None = None
         self._skipped: list[Rows] = []
         self._num_scored = 0
         self._num_passing = 0
@@ -168,81 +236,101 @@ class SkippingCurator:
         """Nothing is left to settle."""
         return self
 
-    def measure_drift(self, look: Callable[[Rows], Candidates], rows: Rows, *, seed: int) -> None:
-        """Score a sample of the pairs in `rows` that have a last score, and bound the others.
+    def measure(
+        self, look: Callable[[Rows], Candidates], rows: Rows, *, draw: np.random.Generator
+    ) -> None:
+        """Encode a sample of the known pairs in `rows`, and forecast the others.
+
+        A sample too small to show the miss rate forecasts nothing.
 
         Args:
             look: Turns rows into candidates under the encoder of this round.
             rows: Pairs that the round may come to.
-            seed: Of the draw, together with the round's number.
+            draw: Source of chance.
         """
-        scored_before = rows[self.last.given_in[rows] >= 0]
-        sample = self._draw(scored_before, self._settings.sample_size, seed=seed, stream=3)
-        if not len(sample):
+        sample = _sample(rows[self.last.known(rows)], self._settings.sample_size, draw)
+        if not self._settings.miss_rate or len(sample) < num_needed(self._settings.miss_rate):
             return
-        before, age = self.last.score[sample], self._age(sample)
-        scored = self._strict.select(look(sample))
-        self._bounds = drift_bounds(scored.score - before, age, quantile=self._settings.quantile)
-        self.last.record(scored, round_index=self._round_index)
+        seen = look(sample)
+        self._forecast = Forecast.measured(
+            self.last.of(sample),
+            seen.caption_features,
+            seen.target_features,
+            threshold=self._curator.threshold,
+            miss_rate=self._settings.miss_rate,
+        )
 
     def select(self, candidates: Candidates) -> Selection:
         """Score what may pass, and answer for the whole block."""
         rows = candidates.rows
-        skip = self._may_be_skipped(rows)
+        skip, predicted = self._forecast_of(rows)
         due = dataclasses.replace(candidates, rows=rows[~skip])
         scored = self._strict.select(due)
         if len(rows) and scored.keep.sum() / len(rows) < self._curator.min_keep_fraction:
-            return self._count(
-                self._curator.select(_with_the_rest(candidates, due, skip)), rows[:0]
-            )
-        return _in_block(rows, self._count(scored, rows[skip]), ~skip)
+            whole = _with_the_rest(candidates, due, skip)
+            return self._count(whole, self._curator.select(whole), rows[:0])
+        if len(predicted):
+            self.last.record(rows[skip], predicted)
+        return _in_block(rows, self._count(due, scored, rows[skip]), ~skip)
 
-    def statistics(self, look: Callable[[Rows], Candidates], *, seed: int) -> dict[str, float]:
+    def statistics(
+        self, look: Callable[[Rows], Candidates], *, draw: np.random.Generator
+    ) -> dict[str, float]:
         """Score a sample of the pairs passed over, and say what the round spared and missed.
 
         With n pairs passed over, of which a share p of the audited ones would have passed, and m
         pairs found passing, the miss rate is estimated as n p / (n p + m). The audited pairs are
-        drawn apart from the sample that the bound was made of, uniformly without replacement.
+        drawn apart from the sample that the forecast was made of, uniformly without replacement.
 
         Returns:
             `num_rescored` and `num_skipped` of the pairs scanned; `num_audited` and
-            `estimated_miss_rate`; `drift_bound`, the bound for scores of the round before, where
-            there is one.
+            `estimated_miss_rate`; `skipped_up_to`, the predicted score up to which pairs were
+            passed over, where there is one.
         """
         skipped = np.concatenate([*self._skipped, np.zeros(0, dtype=np.int64)])
-        audited = self._draw(skipped, self._settings.audit_size, seed=seed, stream=4)
+        audited = _sample(skipped, self._settings.audit_size, draw)
         missed = 0.0
         if len(audited):
-            answer = self._strict.select(look(audited))
-            self.last.record(answer, round_index=self._round_index)
-            missed = float(answer.keep.mean()) * len(skipped)
-        bound = float(self._bounds[1] + self._settings.margin)
+            seen = look(audited)
+            missed = float(self._strict.select(seen).keep.mean()) * len(skipped)
+            self.last.record(audited, seen.caption_features)
+        cut = self._forecast.cut if self._forecast else -math.inf
         return {
             "num_rescored": self._num_scored,
             "num_skipped": len(skipped),
             "num_audited": len(audited),
             "estimated_miss_rate": missed / (missed + self._num_passing) if missed else 0.0,
-            **({"drift_bound": bound} if math.isfinite(bound) else {}),
+            **({"skipped_up_to": cut} if math.isfinite(cut) else {}),
         }
 
-    def _may_be_skipped(self, rows: Rows) -> Bool[np.ndarray, " n"]:
-        bounds = self._bounds[np.minimum(self._age(rows), len(self._bounds) - 1)]
-        # NaN, where there is no last score, compares as false
-        return self.last.score[rows] + bounds + self._settings.margin <= self._curator.threshold
+    def _forecast_of(
+        self, rows: Rows
+    ) -> tuple[Bool[np.ndarray, " n"], Float32[np.ndarray, "skipped width"]]:
+        """Say which pairs are passed over, and predict the features of those."""
+        skip = np.zeros(len(rows), dtype=bool)
+        if self._forecast is None or math.isinf(self._forecast.cut):
+            return skip, np.zeros((0, self.last.rounded.shape[1]), dtype=np.float32)
+        known = self.last.known(rows)
+        predicted = self._forecast.features(self.last.of(rows[known]))
+        ruled_out = self._forecast.rules_out(predicted)
+        skip[known] = ruled_out
+        return skip, predicted[ruled_out]
 
-    def _age(self, rows: Rows) -> Int64[np.ndarray, " n"]:
-        return self._round_index - self.last.given_in[rows].astype(np.int64)
-
-    def _count(self, scored: Selection, skipped: Rows) -> Selection:
-        self.last.record(scored, round_index=self._round_index)
+    def _count(self, block: Candidates, scored: Selection, skipped: Rows) -> Selection:
+        if len(block):
+            self.last.record(block.rows, block.caption_features)
         self._num_scored += len(scored)
         self._num_passing += int((scored.score > self._curator.threshold).sum())
         self._skipped.append(skipped)
         return scored
 
-    def _draw(self, rows: Rows, size: int, *, seed: int, stream: int) -> Rows:
-        draw = np.random.default_rng([seed, self._round_index, stream])
-        return np.sort(draw.choice(rows, size=min(size, len(rows)), replace=False))
+
+def _unit_length(features: Float32[np.ndarray, "n width"]) -> Float32[np.ndarray, "n width"]:
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def _sample(rows: Rows, size: int, draw: np.random.Generator) -> Rows:
+    return draw.choice(rows, size=min(size, len(rows)), replace=False)
 
 
 def _with_the_rest(

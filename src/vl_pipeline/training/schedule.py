@@ -18,7 +18,7 @@ from vl_pipeline.curation.selection import Candidates, Curator, Selection
 from vl_pipeline.curation.statistics import jaccard, selection_statistics
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CurationError
-from vl_pipeline.training.rescoring import LastScores
+from vl_pipeline.training.rescoring import LastFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class RoundState:
         position: How many pairs of the pool's endless traversal were scanned, this round's
             included.
         rows: The pairs this round trains on, in the order in which they were kept.
-        last_scores: The last score of each pair; None where all are scored anew.
+        last_features: What each pair's caption was last encoded to; None where all are scored anew.
         encoder: The text trunk's weights when this round began to train; empty where the next
             round does not choose with them.
     """
@@ -38,7 +38,7 @@ class RoundState:
     index: int
     position: int
     rows: Rows
-    last_scores: LastScores | None = None
+    last_features: LastFeatures | None = None
     encoder: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
