@@ -24,8 +24,9 @@ from vl_pipeline.objectives.objective import Needs, Objective, Step
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
 from vl_pipeline.training.curate_during_training import CurateDuringTraining
 from vl_pipeline.training.curate_while_loading import CurateWhileLoading
+from vl_pipeline.training.gradient import Batch
 from vl_pipeline.training.looks import PoolLooks
-from vl_pipeline.training.loop import Batch, Trainer, Training
+from vl_pipeline.training.loop import Trainer, Training
 from vl_pipeline.training.optimization import Optimization
 from vl_pipeline.training.rescoring import SkipRescoring
 from vl_pipeline.training.schedule import EpochsOverCuratedSet, Round, Site
@@ -544,7 +545,7 @@ def test_a_step_knows_which_captions_are_the_same_where_a_term_asks(world, is_ma
     tokens = torch.tensor([[8, 1, 9], [8, 2, 9], [8, 1, 9], [8, 9, 0]])
     batch = batch_of(world, size=4)
 
-    trainer._backward(dataclasses.replace(batch, tokens=tokens))
+    trainer.gradient.backward(dataclasses.replace(batch, tokens=tokens))
 
     numbers = steps[0].captions
     if not is_masked:
@@ -574,7 +575,7 @@ def gradients_of(world: World, accumulate: int, *, num_views: int = 1, objective
         training(accumulate=accumulate), num_views=num_views, objective=objective
     )
     trainer.model.train()
-    report = trainer._backward(batch_of(world, num_views=num_views))
+    report = trainer.gradient.backward(batch_of(world, num_views=num_views))
     gradients = {
         name: parameter.grad
         for name, parameter in trainer.modules.named_parameters()
@@ -637,7 +638,7 @@ def test_parts_trained_on_their_own_would_have_another_gradient(world):
     trainer = world.trainer(training())
     batch = batch_of(world)
     for half in (slice(0, 3), slice(3, 6)):
-        trainer._backward(
+        trainer.gradient.backward(
             Batch(rows=batch.rows[half], images=batch.images[:, half], tokens=batch.tokens[half])
         )
 
@@ -657,7 +658,7 @@ def test_batch_norms_count_a_batch_in_parts_once(world, resnet):
             each_part_once.image_features(half[0])
 
     trainer.model.train()
-    trainer._backward(batch)
+    trainer.gradient.backward(batch)
 
     name = "image_tower.trunk.bn1.running_mean"
     assert torch.equal(each_part_once.state_dict()[name], trainer.model.state_dict()[name])
@@ -685,7 +686,7 @@ def test_frozen_features_in_parts_have_the_gradient_of_the_whole(world, tmp_path
         rows = np.arange(6)
         (images,) = source.inputs([(0, rows)])
         tokens = torch.from_numpy(world.tokens.padded(rows))
-        trainer._backward(Batch(rows=rows, images=images, tokens=tokens))
+        trainer.gradient.backward(Batch(rows=rows, images=images, tokens=tokens))
         gradients.append(model.image_tower.projection.weight.grad)
 
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)

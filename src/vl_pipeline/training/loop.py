@@ -5,17 +5,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
-from jaxtyping import Float
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from vl_pipeline.data.pool import Rows
@@ -23,10 +21,11 @@ from vl_pipeline.data.tokens import Tokens
 from vl_pipeline.data.views import TrainingViews
 from vl_pipeline.embedding.image_source import ImageSource
 from vl_pipeline.errors import TrainingError
-from vl_pipeline.models.device import autocast_for, keep_freed_memory
+from vl_pipeline.models.device import keep_freed_memory
 from vl_pipeline.models.dual_encoder import DualEncoder
-from vl_pipeline.objectives.objective import Objective, Step
+from vl_pipeline.objectives.objective import Objective
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
+from vl_pipeline.training.gradient import Batch, BatchGradient
 from vl_pipeline.training.optimization import Optimization, build_optimizer, learning_rate_at
 from vl_pipeline.training.schedule import Round, Schedule, Site
 
@@ -64,15 +63,6 @@ class Training:
     seed: Annotated[int, Ge(0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """One step's input: pool rows, and what the towers take."""
-
-    rows: Rows
-    images: Float[Tensor, "views n *input"]
-    tokens: Tensor
-
-
 RoundListener = Callable[[Round], None]
 
 Validate = Callable[[DualEncoder], dict[str, float]]
@@ -97,6 +87,9 @@ class Trainer:
         self.objective = objective.to(device)
         self.modules = nn.ModuleDict({"model": self.model, "heads": self.objective.heads})
         self.optimizer = build_optimizer(self.modules, training.optimization)
+        self.gradient = BatchGradient(
+            self.model, self.objective, source, num_parts=training.accumulate, device=device
+        )
         self._source = source
         self._tokens = tokens
         self._training = training
@@ -191,7 +184,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        report = self._backward(batch)
+        report = self.gradient.backward(batch)
         values = {name: value.item() for name, value in report.items()}
         gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
         gradient_norm = nn.utils.get_total_norm(gradients).item()
@@ -209,62 +202,6 @@ class Trainer:
             "learning_rate": learning_rate,
             "temperature": self.model.temperature.item(),
         }
-
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        if self._training.accumulate == 1:
-            images, texts = self._embed(batch.images, batch.tokens)
-            total, report = self.objective(self._joined(images, texts, batch))
-            total.backward()
-            return report
-        return self._backward_in_parts(batch)
-
-    def _backward_in_parts(self, batch: Batch) -> dict[str, Tensor]:
-        """Gradient of the whole batch's loss with the memory of a part.
-
-        The loss is differentiated with respect to all embeddings at once; each part is then run
-        again and receives its share of that gradient.
-
-        Source: Gao et al., gradient caching (arXiv 2101.06983), section 3.
-        """
-        parts = self._training.accumulate
-        image_parts = batch.images.tensor_split(parts, dim=1)
-        token_parts = batch.tokens.tensor_split(parts)
-        with torch.no_grad():
-            embedded = [self._embed(i, t) for i, t in zip(image_parts, token_parts, strict=True)]
-        images = torch.cat([i for i, _ in embedded], dim=1).requires_grad_()
-        texts = torch.cat([t for _, t in embedded]).requires_grad_()
-        total, report = self.objective(self._joined(images, texts, batch))
-        total.backward()
-        assert images.grad is not None and texts.grad is not None
-        gradients = zip(
-            images.grad.tensor_split(parts, dim=1), texts.grad.tensor_split(parts), strict=True
-        )
-        with _batch_statistics_kept(self.model):
-            for image_part, token_part, gradient in zip(
-                image_parts, token_parts, gradients, strict=True
-            ):
-                embedded_again = zip(self._embed(image_part, token_part), gradient, strict=True)
-                trained = [(e, g) for e, g in embedded_again if e.requires_grad]
-                torch.autograd.backward([e for e, _ in trained], [g for _, g in trained])
-        return report
-
-    def _embed(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast_for(self._device):
-            text_features = self.model.text_features(tokens)
-            images = self._source.embed(images)
-            return images.float(), self.model.text_tower.projection(text_features).float()
-
-    def _joined(self, images: Tensor, texts: Tensor, batch: Batch) -> Step:
-        captions = None
-        if self.objective.needs.captions:  # the same to the text tower: equal tokens
-            captions = batch.tokens.unique(dim=0, return_inverse=True)[1]
-        return Step(
-            image_embeddings=images,
-            text_embeddings=texts,
-            temperature=self.model.temperature,
-            rows=torch.from_numpy(batch.rows).to(self._device),
-            captions=captions,
-        )
 
     def _record(self, progress: Progress, report: dict[str, float], batch_size: int) -> None:
         if progress.step % self._training.log_every == 0 or self._is_last(progress):
@@ -290,19 +227,3 @@ class Trainer:
 
     def _is_last(self, progress: Progress) -> bool:
         return progress.step == self._training.num_steps
-
-
-class _batch_statistics_kept:  # noqa: N801 - used as a statement
-    """Keep batch norms from counting a batch twice when it is run a second time."""
-
-    def __init__(self, model: nn.Module) -> None:
-        kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
-        self._norms = [(m, m.momentum) for m in model.modules() if isinstance(m, kinds)]
-
-    def __enter__(self) -> None:
-        for norm, _ in self._norms:
-            norm.momentum = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        for norm, momentum in self._norms:
-            norm.momentum = momentum
