@@ -354,6 +354,18 @@ def test_a_quantile_lies_between_scores_so_that_no_pair_is_kept_by_its_last_bit(
     assert between_scores(score, 1.0) == pytest.approx(0.5)  # no score is larger
 
 
+def test_scores_that_differ_by_rounding_tie():
+    # 60 captions word for word, each scored in two batches
+    draw = np.random.default_rng(0)
+    score = np.concatenate([draw.uniform(0, 0.9, 940), np.full(60, 0.99999)])
+    once, again = ((score + draw.uniform(-5e-7, 5e-7, 1000)).astype(np.float32) for _ in range(2))
+
+    threshold = between_scores(once, 0.97)
+
+    assert (again > threshold).sum() == 60
+    assert 0.9 < threshold < 0.99
+
+
 def test_scores_that_tie_at_the_quantile_pass_together():
     score = np.array([0.2, 1.0, 1.0, 1.0, 0.4], dtype=np.float32)
 

@@ -20,6 +20,7 @@ from vl_pipeline.curation.selection import DROPPED, Candidates, Curator, Selecti
 from vl_pipeline.errors import CurationError, ParameterError
 
 _SIMILARITIES_AT_ONCE = 2**24  # 64 MB
+_ROUNDING = 2e-6  # float32 similarities of one text from batch to batch: 5e-7, measured
 
 
 class ThresholdMode(StrEnum):
@@ -107,13 +108,14 @@ def between_scores(score: Float32[np.ndarray, " n"], share: float) -> float:
 
     A quantile that is itself a score would let that pair pass or not by its last bit, which
     differs with how many similarities are computed at once. Scores that tie at the quantile pass
-    together: many captions may be a target text word for word.
+    together: many captions may be a target text word for word. Scores tie that differ by rounding:
+    a text's features depend on its company in a batch, in their last bits.
     """
     ordered = np.sort(score).astype(np.float64)
     num_below = int(share * (len(ordered) - 1)) + 1
     if num_below == len(ordered):
         return float(ordered[-1])  # nothing scores higher
-    lowest_kept = ordered[num_below]
+    lowest_kept = ordered[ordered >= ordered[num_below] - _ROUNDING][0]
     lower = np.append(-1.0, ordered[ordered < lowest_kept])[-1]
     return float((lower + lowest_kept) / 2)
 
