@@ -89,7 +89,7 @@ def same_caption(
         if len(plain) >= min_characters:
             asked.setdefault(plain, place_of[name])
     captions = pictures.pairs["caption"].to_pylist()
-    found = (asked.get(plain_text(caption), -1) for caption in captions)
+    found = (asked.get(plain_text(caption), -1) if asked else -1 for caption in captions)
     numbers = np.fromiter(found, dtype=np.int64, count=len(captions))
     limit = f"no evaluation caption of {min_characters} characters or more"
     return _found("leaked_caption", np.flatnonzero(numbers >= 0), numbers, evaluation, limit=limit)
