@@ -20,7 +20,7 @@ class VlPipelineError(Exception):
 
 
 class ParameterError(VlPipelineError, ValueError):
-    """A parameter has a value the project cannot work with."""
+    """A parameter has a value the project cannot work with, or its file cannot be read."""
 
 
 class ShardError(VlPipelineError):

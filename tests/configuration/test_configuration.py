@@ -93,13 +93,26 @@ def test_a_wrong_parameter_stops_the_run_before_its_first_node_and_names_itself(
     assert not (project / "data").exists()
 
 
-def test_a_scorer_that_is_not_there_stops_the_run_before_its_first_node(tmp_path: Path) -> None:
+NO_SUCH_PARAMETER = {"strategies": {"cit": {"set": {"curation.treshold": 0.5}}}}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params", "message"),
+    [
+        ("image_text", {}, "pair_scorer.checkpoint is 'data/06_models/clip'"),
+        ("cit_sweep", {"cit_sweep": NO_SUCH_PARAMETER}, "no parameter 'curation.treshold'"),
+        ("cit_sweep", {"cit_sweep": {"pair_scores": "scores"}}, "scores does not exist; run"),
+    ],
+)
+def test_what_a_later_stage_cannot_do_stops_the_run_before_anything_is_locked_or_written(
+    tmp_path: Path, pipeline: str, params: dict, message: str
+) -> None:
     project = copy_project(tmp_path)
 
-    with pytest.raises(ParameterError, match=r"pair_scorer.checkpoint is 'data/06_models/clip'"):
-        run(project, "image_text")
+    with pytest.raises(ParameterError, match=message):
+        run(project, pipeline, params=params)
 
-    assert not list((project / "data").rglob("*.parquet"))
+    assert not (project / "data").exists()
 
 
 def test_a_stage_under_dvc_refuses_parameters_that_dvc_cannot_see(

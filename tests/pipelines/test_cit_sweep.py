@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from kedro.io import DatasetError
 from mlflow import MlflowClient
 
 from tests.projects import run
@@ -88,10 +87,3 @@ def test_a_cell_that_keeps_too_little_is_reported_and_the_others_run(swept: Path
     text = (project / "data/08_reporting/cit_sweep/report.md").read_text()
     assert "- `offline 0.999`, seed 0: the curated set kept" in text
     assert "| offline 0.6 |" in text
-
-
-def test_a_sweep_that_cannot_run_stops_before_its_first_node(swept: Path) -> None:
-    wrong = {"cit_sweep": {"strategies": {"cit": {"set": {"curation.treshold": 0.5}}}}}
-
-    with pytest.raises((ValueError, DatasetError), match=r"no parameter 'curation.treshold'"):
-        run(swept, "cit_sweep", params=wrong, **NODES)

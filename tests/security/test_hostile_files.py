@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -165,27 +166,56 @@ def test_pretrained_weights_that_are_more_than_tensors_are_refused_and_not_run(
     assert not sign.exists()
 
 
+UNREADABLE_PARAMETERS = {
+    "call": (
+        b'pool:\n  folder: !!python/object/apply:os.system ["touch {sign}"]\n',
+        r", line 2: .*'!!python/object/apply:os.system'; write .* no tags",
+    ),
+    "name": (b"a: !!python/name:os.system x\n", ", line 1: .*'!!python/name:os.system'; write"),
+    "name twice": (b"a: 1\na: 2\n", ", line 2: .* found duplicate key a; write .* each name once"),
+    "open bracket": (b"a: 1\nb: [c\n", ", line 3: .* starts in line 2, .*; correct it: close"),
+    "tab": (b"pool:\n\tfolder: a\n", r", line 2: .* '\\t' .*; correct it: .* indent by spaces"),
+    "no text": (b"a: \xff\n", ": 'utf-8' codec .*; save it as UTF-8"),
+    "list": (b"- a\n", " holds a list; save it as .* `name: value` lines"),
+    "number": (b"42\n", ": .*int; save it as .* `name: value` lines"),
+    "environment": (
+        b"pool:\n  folder: ${oc.env:HOME}\n",
+        r", line 2: pool\.folder has no value \(.*oc\.env\); .* cannot read the environment",
+    ),
+    "no such name": (
+        b"pool:\n  a: [1, '${no.such}']\n",
+        r", line 2: pool\.a\[1\] has no value \(.*'no\.such' not found\); write the value itself",
+    ),
+    "open brace": (b"a: ${b\n", r", line 1: a has no value \(.*; write the value itself"),
+    "set": (b"a: !!set {b}\n", r", line 1: a has no value \(.*'set'.*; write the value itself"),
+}
+
+
 @pytest.mark.parametrize(
-    ("parameter", "message"),
-    [
-        ('!!python/object/apply:os.system ["touch {sign}"]', "constructor"),
-        ("!!python/name:os.system x", "constructor"),
-        ("${{oc.env:HOME}}", "oc.env"),
-    ],
+    ("text", "message"), UNREADABLE_PARAMETERS.values(), ids=UNREADABLE_PARAMETERS
 )
-def test_a_parameter_file_can_neither_call_nor_read_the_environment(
-    tmp_path: Path, parameter: str, message: str
+def test_a_parameter_file_of_more_or_less_than_values_is_refused_by_line_and_calls_nothing(
+    tmp_path: Path, text: bytes, message: str
 ) -> None:
     project = copy_project(tmp_path / "project")
     sign = tmp_path / "sprung"
     file = project / "conf/local/parameters_evil.yml"
-    file.write_text(f"pool:\n  folder: {parameter.format(sign=sign)}\n")
+    file.write_bytes(text.replace(b"{sign}", str(sign).encode()))
 
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(ParameterError, match=re.escape(str(file)) + message):
         run(project, "ingest", env="local")
 
     assert not sign.exists()
     assert not (project / "data").exists()
+
+
+def test_a_value_of_the_command_line_that_reads_the_environment_is_not_laid_on_a_file(
+    tmp_path: Path,
+) -> None:
+    project = copy_project(tmp_path)
+
+    with pytest.raises(ParameterError, match=r"^--params: pool\.folder has no value"):
+        run(project, "ingest", params={"pool": {"folder": "${oc.env:HOME}"}})
 
 
 def _no_network(*_: object) -> None:
