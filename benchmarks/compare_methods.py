@@ -16,63 +16,45 @@ that reads no image.
 """
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
+import cells
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from known_truth import right_uids
 
-from vl_pipeline.data.atomic import write_json, write_table
+from vl_pipeline.data.atomic import write_json
 
-PROJECT = Path(__file__).parents[1]
-REPORTS = PROJECT / "data/08_reporting"
-POOL = PROJECT / "data/03_primary/pool.parquet"
 CURATED = "data/05_model_input/{method}/curated_pairs.parquet"
 
 
 def main() -> None:
     arguments = parse_arguments()
-    bootstrap_project(PROJECT)
-    out: Path = arguments.out
-    results: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
+    bootstrap_project(cells.PROJECT)
+    results = cells.read_results(arguments.out)
     settings = settings_of(arguments)
     done = {(r["task"], r["method"], r["seed"], r["steps"], r["settings"]) for r in results}
     for task in arguments.task:
-        cells = [
+        wanted = [
             (method, seed)
             for seed in arguments.seed
             for method in arguments.method
             if (task, method, seed, arguments.steps, settings) not in done
         ]
-        for number, (method, seed) in enumerate(cells):
+        for number, (method, seed) in enumerate(wanted):
             nodes = [f"{method}.curate"] if number else None
             results.append(run_cell(arguments, task, method, seed, from_nodes=nodes))
-            write_json(out, results)
+            write_json(arguments.out, results)
     print_table(results)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--tasks", type=Path, required=True)
-    parser.add_argument("--task", action="append", required=True)
+    parser = cells.cell_parser(__doc__)
     parser.add_argument("--method", nargs="+", default=["cit", "clip", "random"])
-    parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--truth", type=Path)
     parser.add_argument("--known", choices=["pairs", "captions"])
-    parser.add_argument("--set", action="append", default=[], help="parameter=value")
-    parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -85,37 +67,27 @@ def run_cell(
     from_nodes: list[str] | None,
 ) -> dict[str, Any]:
     """Run one method with one seed on one task, and read what it reported."""
-    parameters: dict[str, Any] = {
-        "pool": {"folder": str(arguments.pool.resolve())},
-        "tasks": {
-            "folder": str(arguments.tasks.resolve()),
-            "curate_for": [task],
-            "evaluate_on": [task],
-        },
+    parameters = cells.parameters_for(arguments, curate_for=[task], evaluate_on=[task])
+    parameters |= {
         "training": {"seed": seed, "num_steps": arguments.steps},
         "random": {"curation": {"seed": seed}},
-        "report": {"truth": None},
     }
-    for assignment in arguments.set:
-        key, _, value = assignment.partition("=")
-        set_nested(parameters, key.split("."), yaml.safe_load(value))
+    cells.assign(parameters, arguments.set)
     started = time.monotonic()
     if arguments.known:
-        run(parameters, method, from_nodes=from_nodes or [], to_nodes=[f"{method}.curate"])
-        narrow(PROJECT / CURATED.format(method=method), task, arguments.truth, arguments.known)
+        cells.run(method, parameters, from_nodes=from_nodes or [], to_nodes=[f"{method}.curate"])
+        right = right_uids(pq.read_table(cells.POOL), arguments.truth, task, arguments.known)
+        cells.keep_only(cells.PROJECT / CURATED.format(method=method), pa.array(sorted(right)))
         from_nodes = [f"{method}.train"]
-    run(parameters, method, from_nodes=from_nodes or [])
+    cells.run(method, parameters, from_nodes=from_nodes or [])
     seconds = time.monotonic() - started
-    training = json.loads((REPORTS / method / "training.json").read_text())
-    metrics = json.loads((REPORTS / method / "metrics.json").read_text())[task]
     cell = {"task": task, "method": method, "seed": seed, "steps": arguments.steps}
     cell |= {"settings": settings_of(arguments)}
-    return cell | {"seconds": seconds, "training": training, "metrics": metrics}
-
-
-def run(parameters: dict[str, Any], method: str, **which: list[str]) -> None:
-    with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
-        session.run(pipeline_names=[method], **which)
+    return cell | {
+        "seconds": seconds,
+        "training": cells.read_report(method, "training"),
+        "metrics": cells.read_report(method, "metrics")[task],
+    }
 
 
 def settings_of(arguments: argparse.Namespace) -> str:
@@ -124,45 +96,22 @@ def settings_of(arguments: argparse.Namespace) -> str:
     return " ".join([*known, *arguments.set])
 
 
-def narrow(curated: Path, task: str, truth: Path, known: str) -> None:
-    """Leave in a manifest what the truth says is right for the task; in place."""
-    right = right_uids(pq.read_table(POOL), truth, task, known)
-    manifest = pq.read_table(curated)
-    write_table(
-        curated, manifest.filter(pc.is_in(manifest["uid"], value_set=pa.array(sorted(right))))
-    )
-
-
-def set_nested(values: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a nested value; in place."""
-    for part in path[:-1]:
-        values = values.setdefault(part, {})
-    values[path[-1]] = value
-
-
 def print_table(results: list[dict[str, Any]]) -> None:
     """Print mean and deviation over seeds, a row per task, length, method and settings."""
     print("| task | method | pairs seen | different pairs | top-1 % | top-5 % | chance % | seeds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    cells: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for result in results:
         method = f"{result['method']} {result['settings']}".strip()
-        cells.setdefault((result["task"], result["steps"], method), []).append(result)
-    for (task, _, method), group in cells.items():
+        groups.setdefault((result["task"], result["steps"], method), []).append(result)
+    for (task, _, method), group in groups.items():
         pairs = group[0]["training"]["pairs_seen"]
         unique = statistics.mean(r["training"]["num_unique_pairs"] for r in group)
         chance = 100 * group[0]["metrics"]["chance"]
-        print(
-            f"| {task} | {method} | {pairs:,} | {unique:,.0f} | {spread(group, 'zero_shot_top1')} "
-            f"| {spread(group, 'zero_shot_top5')} | {chance:.1f} | {len(group)} |"
-        )
-
-
-def spread(group: list[dict[str, Any]], metric: str) -> str:
-    """Mean and standard deviation in percent."""
-    values = [100 * result["metrics"][metric] for result in group]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {deviation:.1f}"
+        metrics = [result["metrics"] for result in group]
+        tops = [cells.spread(metrics, f"zero_shot_top{k}") for k in (1, 5)]
+        print(f"| {task} | {method} | {pairs:,} | {unique:,.0f} | {' | '.join(tops)} ", end="")
+        print(f"| {chance:.1f} | {len(group)} |")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,6 @@ import gc
 import io
 import json
 import os
-import platform
-import resource
 import subprocess
 import sys
 import tarfile
@@ -47,11 +45,12 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
+from parameters import pair_limits, parameters
 from PIL import Image
+from side_by_side import cpu_name, cpu_seconds
 
 from vl_pipeline.data.expectations import Expectations, drop_pairs
-from vl_pipeline.data.pairs import PAIR_SCHEMA, PairLimits
+from vl_pipeline.data.pairs import PAIR_SCHEMA
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.pipelines.validate.contract import check_contract
 from vl_pipeline.pipelines.validate.report import render_report
@@ -60,7 +59,6 @@ from vl_pipeline.screening.evidence import EVIDENCE_SCHEMA
 SHAPES = ["exact_duplicates", "near_duplicates", "odd_size", "odd_aspect_ratio"]
 PIXELS = ["dark", "light", "low_information", "blurry", "odd_size"]
 ALL = sorted({*SHAPES, *PIXELS})
-EXPECTATIONS = Path(__file__).parents[1] / "conf/base/parameters_expectations.yml"
 NUM_ROWS = 1_000_000
 NUM_PHOTOS = 3000
 PHOTO_PX, TILE_PX, PHOTO_QUALITY = (640, 480), 80, 90
@@ -199,23 +197,14 @@ def summarise(rounds: list[dict[str, dict]]) -> dict:
     return results
 
 
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def cpu_seconds() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
 def images_of(shard: Path) -> Iterator[tuple[str, bytes]]:
     """Give name and bytes of each image of a shard."""
     with tarfile.open(shard) as archive:
         for member in archive:
             if member.name.endswith((".jpg", ".png", ".webp")):
-                yield Path(member.name).name, archive.extractfile(member).read()
+                file = archive.extractfile(member)
+                assert file is not None
+                yield Path(member.name).name, file.read()
 
 
 def unpack_images(pool: Path, folder: Path) -> None:
@@ -252,13 +241,12 @@ def measure_images(pool: Path) -> dict:
     import great_expectations.expectations  # noqa: F401 (imports are not timed)
     import pandas  # noqa: F401 (as pyarrow does with its first array)
 
-    entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
-    pool_parameters = EXPECTATIONS.with_name("parameters_pool.yml").read_text()
-    limits = yaml.safe_load(pool_parameters)["pool"]["limits"]
+    entries = Expectations.model_validate(parameters("expectations")["expectations"])
+    limits = pair_limits()
     gc.collect()
     start = cpu_seconds()
     paths = sorted(pool.glob("*.tar"))
-    parts = [index_shard(path, path.name, PairLimits(**limits)) for path in paths]
+    parts = [index_shard(path, path.name, limits) for path in paths]
     pairs = pa.concat_tables(part.pairs for part in parts)
     indexed = cpu_seconds()
     kept, rejected = drop_pairs(pairs, entries)
@@ -284,14 +272,14 @@ def measure_images(pool: Path) -> dict:
 
 
 def measure_rules(pairs: pa.Table) -> dict:
-    entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
+    entries = Expectations.model_validate(parameters("expectations")["expectations"])
     start = cpu_seconds()
     kept, ledger = drop_pairs(pairs, entries)
     return {"cpu_seconds": cpu_seconds() - start, "kept": kept.num_rows, "away": ledger.num_rows}
 
 
 def measure_rules_bare(pairs: pa.Table) -> dict:
-    entries = yaml.safe_load(EXPECTATIONS.read_text())["expectations"]
+    entries = parameters("expectations")["expectations"]
     start = cpu_seconds()
     characters = pc.utf8_length(pairs["caption"])
     shorter = pc.min_element_wise(pairs["width"], pairs["height"])
@@ -316,7 +304,7 @@ def measure_rules_bare(pairs: pa.Table) -> dict:
 def measure_stages(pairs: pa.Table) -> dict:
     import great_expectations.expectations  # noqa: F401 (imports are not timed)
 
-    entries = Expectations.model_validate(yaml.safe_load(EXPECTATIONS.read_text())["expectations"])
+    entries = Expectations.model_validate(parameters("expectations")["expectations"])
     kept, ledger = drop_pairs(pairs, entries)
     start = cpu_seconds()
     result = check_contract(kept, num_listed=NUM_ROWS, ledger=ledger, expectations=entries)

@@ -1,9 +1,21 @@
-"""Which pairs of a pool are right for a task, by the truth about them."""
+"""Pools whose truth is known: their pictures, and which pairs are right for a task."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from parameters import pair_limits
+
+from vl_pipeline.data.shards import PoolShards, index_pool
+from vl_pipeline.screening.pictures import Pictures
+
+SCRATCH = Path("data/scratch/ingest")
+
+
+def pictures_of(pool: Path) -> Pictures:
+    """Index a folder of tars."""
+    shards = PoolShards(folder=str(pool), shards="*.tar", limits=pair_limits(), num_workers=1)
+    return Pictures(index_pool(shards, scratch=SCRATCH).pairs)
 
 
 def right_uids(pool: pa.Table, truth: Path, task: str, known: str) -> set[str]:

@@ -14,26 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from known_truth import pictures_of
 from PIL import Image, ImageDraw
 
-from vl_pipeline.data.pairs import PairLimits
 from vl_pipeline.data.pool import PoolImages
-from vl_pipeline.data.shards import PoolShards, index_pool
 from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.screening.evaluation_images import TaskImages
 from vl_pipeline.screening.leaks import nearest_looks
-from vl_pipeline.screening.pictures import Pictures
 
 LIMITS = (32, 48, 56, 64, 72, 80, 88)
 COLOUR_DIFFERENCES = (0.16, 0.25, 0.4, np.inf)
-PAIR_LIMITS = PairLimits(
-    max_pixels=89_000_000,
-    max_image_bytes=2**26,
-    max_json_bytes=2**20,
-    max_caption_bytes=2**16,
-    max_plain_bytes=2**34,
-)
-SCRATCH = Path("data/scratch/ingest")
 
 
 def main() -> None:
@@ -46,13 +36,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=72, help="bits, for --pictures")
     parser.add_argument("--colours", type=float, default=0.25, help="for --pictures")
     arguments = parser.parse_args()
-    shards = PoolShards(
-        folder=str(arguments.pool), shards="*.tar", limits=PAIR_LIMITS, num_workers=1
-    )
     names = tuple(arguments.tasks)
     tasks = TaskImages(Tasks(folder=str(arguments.targets), curate_for=names, evaluate_on=names))
     evaluation = tasks.describe()
-    pictures = Pictures(index_pool(shards, scratch=SCRATCH).pairs)
+    pictures = pictures_of(arguments.pool)
     truth = pq.read_table(arguments.truth, columns=["key", "leak_of"]).to_pydict()
     leak_of = dict(zip(truth["key"], truth["leak_of"], strict=True))
     planted = np.array([leak_of[k] is not None for k in pictures.pairs["key"].to_pylist()])

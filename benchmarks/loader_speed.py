@@ -31,12 +31,15 @@ import numpy as np
 import pyarrow as pa
 import simplejpeg
 import torch
-import webdataset as wds
+from parameters import pair_limits
 from side_by_side import circumstances, ratios, shown, spread, table, take_turns, write_results
 from torchvision import transforms
+from webdataset import filters
+from webdataset.pipeline import DataPipeline
+from webdataset.shardlists import SimpleShardList
+from webdataset.tariterators import tarfile_to_samples
 
 from vl_pipeline.data.loader import ViewLoader, load_ahead
-from vl_pipeline.data.pairs import PairLimits
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.data.views import TrainingViews
@@ -44,17 +47,11 @@ from vl_pipeline.models.device import keep_freed_memory
 from vl_pipeline.models.towers import ImageNormalization
 
 SIZES = {"512 to 224": (512, 224), "256 to 64": (256, 64)}
-VIEWS = TrainingViews(min_crop_fraction=0.5, flip_probability=0.5)
+MIN_CROP_FRACTION = 0.5
+VIEWS = TrainingViews(min_crop_fraction=MIN_CROP_FRACTION, flip_probability=0.5)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 BATCH_SIZE = 64
 NUM_DIFFERENT = 64  # pictures that are made; each comes several times
-LIMITS = PairLimits(
-    max_pixels=89_000_000,
-    max_image_bytes=2**26,
-    max_json_bytes=2**20,
-    max_caption_bytes=2**16,
-    max_plain_bytes=2**34,
-)
 
 
 def main() -> None:
@@ -75,7 +72,7 @@ def main() -> None:
             made = made_up.photographs(NUM_DIFFERENT, shorter_px=shorter_px)
             images = [made[n % NUM_DIFFERENT] for n in range(arguments.num)]
             made_up.write_shard(shard, ((f"{n:06d}", i, "a") for n, i in enumerate(images)))
-            pairs = index_shard(shard, shard.name, LIMITS).pairs
+            pairs = index_shard(shard, shard.name, pair_limits()).pairs
             rows += measure(name, images, shard, pairs, side_px, arguments.rounds, data)
     page = (
         table(["pictures", "variant", "samples / CPU s", "µs a sample", "CPU over ours"], rows)
@@ -151,7 +148,7 @@ def pillow(shard: Path, num: int, side_px: int) -> int:
         [
             transforms.RandomResizedCrop(
                 side_px,
-                scale=(VIEWS.min_crop_fraction, 1.0),
+                scale=(MIN_CROP_FRACTION, 1.0),
                 interpolation=transforms.InterpolationMode.BICUBIC,
             ),
             transforms.RandomHorizontalFlip(VIEWS.flip_probability),
@@ -159,29 +156,29 @@ def pillow(shard: Path, num: int, side_px: int) -> int:
             transforms.Normalize(MEAN, STD),
         ]
     )
-    dataset = wds.DataPipeline(
-        wds.SimpleShardList([str(shard)]),
-        wds.tarfile_to_samples(),
-        wds.shuffle(256, initial=256),
-        wds.decode("pilrgb"),
-        wds.rename(image="jpg;png;jpeg;webp", text="txt"),
-        wds.map_dict(image=transform),
-        wds.to_tuple("image", "text"),
-        wds.batched(BATCH_SIZE, partial=True),
+    dataset = DataPipeline(
+        SimpleShardList([str(shard)]),
+        tarfile_to_samples(),
+        filters.shuffle(256, initial=256),
+        filters.decode("pilrgb"),
+        filters.rename(image="jpg;png;jpeg;webp", text="txt"),
+        filters.map_dict(image=transform),
+        filters.to_tuple("image", "text"),
+        filters.batched(BATCH_SIZE, partial=True),
     )
-    batches = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=0)
+    batches = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=0)  # pyright: ignore[reportArgumentType]
     return sum(len(images) for images, _ in batches)
 
 
 def scale_of(image: bytes, side_px: int) -> int:
     """What ours divides the sides by as it decodes."""
-    height, width, *_ = simplejpeg.decode_jpeg_header(image)
-    needed = side_px / np.sqrt(VIEWS.min_crop_fraction * 3 / 4)
+    height, width = map(int, simplejpeg.decode_jpeg_header(image)[:2])
+    needed = side_px / np.sqrt(MIN_CROP_FRACTION * 3 / 4)
     return next((n for n in (8, 4, 2) if min(height, width) // n >= needed), 1)
 
 
 def bare(images: list[bytes], shrink: int) -> int:
-    height, width, *_ = simplejpeg.decode_jpeg_header(images[0])
+    height, width = map(int, simplejpeg.decode_jpeg_header(images[0])[:2])
     least = -(-height // shrink), -(-width // shrink)
     for image in images:
         pixels = simplejpeg.decode_jpeg(

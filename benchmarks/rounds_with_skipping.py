@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-import yaml
+from parameters import parameters
 from pydantic import TypeAdapter
 from side_by_side import cpu_seconds, spread
 from torch import Tensor
@@ -38,7 +38,6 @@ from vl_pipeline.training.rescoring import LastFeatures, SkipRescoring
 from vl_pipeline.training.schedule import Round, RoundState, Site
 from vl_pipeline.training.simcse import SimCse, train_simcse
 
-CONF = Path(__file__).parents[1] / "conf/base"
 CPU = torch.device("cpu")
 WORD_WIDTH, NOISE = (
     96,
@@ -209,10 +208,6 @@ def run(
         compared_rounds, site, CheckpointFolder(folder / "checkpoints", {}), on_round=lambda _: None
     )
     return compared_rounds.passages
-
-
-def parameters(name: str) -> dict[str, Any]:
-    return yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())
 
 
 def summary(passages: list[Passage]) -> dict[str, Any]:

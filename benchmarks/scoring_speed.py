@@ -39,7 +39,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -51,9 +51,12 @@ import open_clip
 import pyarrow as pa
 import rounds_with_skipping
 import torch
-import webdataset as wds
 from side_by_side import circumstances, shown, spread, table, take_turns, write_results
 from torch import Tensor, nn
+from webdataset import filters
+from webdataset.pipeline import DataPipeline
+from webdataset.shardlists import SimpleShardList
+from webdataset.tariterators import tarfile_to_samples
 
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.data.tokens import Tokens, fill_tokens, read_tokens, tokenize
@@ -196,7 +199,7 @@ def prepare(
 def measure(
     name: str, bench: Bench, num_targets: int, rounds: int, data: dict[str, Any]
 ) -> list[list[str]]:
-    bench.targets, bench.short_trunk  # noqa: B018 (made before the clock starts)
+    _ = bench.targets, bench.short_trunk  # made before the clock starts
     variants: dict[str, Callable[[], np.ndarray]] = {
         "ours": partial(ours, bench, CIT_RULE),
         "streaming": partial(streaming, bench, with_images=False),
@@ -259,7 +262,7 @@ def measure_skipping(folder: Path, arguments: argparse.Namespace, data: dict[str
     part = dataclasses.replace(
         bench, model=copy.deepcopy(bench.model), captions=bench.captions[:NUM_RELEASED]
     )
-    part.targets, part.short_trunk  # noqa: B018 (made before the clock starts)
+    _ = part.targets, part.short_trunk  # made before the clock starts
 
     def released_once() -> float:
         turns = take_turns(
@@ -307,7 +310,7 @@ def measure_skipping(folder: Path, arguments: argparse.Namespace, data: dict[str
     )
 
 
-def tokenized(texts: list[str], length: int = 77) -> np.ndarray:
+def tokenized(texts: Sequence[str], length: int = 77) -> np.ndarray:
     """open_clip's tokenizer as it comes: the tower's context, zeros behind the end token."""
     return TOKENIZER(list(texts), context_length=length).numpy()
 
@@ -346,13 +349,13 @@ def streaming(bench: Bench, *, with_images: bool) -> np.ndarray:
 
 
 def batches_of_shards(shards: list[str], *, with_images: bool) -> Iterator[list[str]]:
-    steps = [wds.SimpleShardList(shards)]
+    steps = [SimpleShardList(shards)]
     if with_images:
-        steps += [wds.tarfile_to_samples(), wds.decode("pilrgb"), wds.to_tuple("txt", "jpg")]
+        steps += [tarfile_to_samples(), filters.decode("pilrgb"), filters.to_tuple("txt", "jpg")]
     else:
-        only_text = wds.tarfile_to_samples(select_files=lambda name: name.endswith(".txt"))
-        steps += [only_text, wds.decode(), wds.to_tuple("txt")]
-    pipeline = wds.DataPipeline(*steps, wds.batched(BATCH_SIZE, partial=True))
+        only_text = tarfile_to_samples(select_files=lambda name: name.endswith(".txt"))
+        steps += [only_text, filters.decode(), filters.to_tuple("txt")]
+    pipeline = DataPipeline(*steps, filters.batched(BATCH_SIZE, partial=True))
     return (list(batch[0]) for batch in pipeline)
 
 

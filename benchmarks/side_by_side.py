@@ -90,14 +90,14 @@ def circumstances(started: tuple[float, float, float]) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "commit": git("rev-parse", "--short", "HEAD") + (" and changes" if changed else ""),
-        "hardware": f"{os.cpu_count()} cores of {_cpu_name()}, no GPU used",
+        "hardware": f"{os.cpu_count()} cores of {cpu_name()}, no GPU used",
         "threads": os.environ.get("OMP_NUM_THREADS", "not limited"),
         "load_average": [[round(x, 1) for x in load] for load in (started, os.getloadavg())],
         "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

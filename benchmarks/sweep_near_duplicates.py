@@ -13,24 +13,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from known_truth import pictures_of
 
-from vl_pipeline.data.pairs import PairLimits
 from vl_pipeline.data.perceptual_hash import colour_difference
-from vl_pipeline.data.shards import PoolShards, index_pool
 from vl_pipeline.screening.components import Components
 from vl_pipeline.screening.hash_lookup import bits_apart, near_pairs
-from vl_pipeline.screening.pictures import Pictures
 
 HASH_BITS = (16, 24, 32, 40, 44, 48, 52, 56, 60, 68, 76)
 COLOUR_DIFFERENCES = (0.08, 0.12, 0.16, 0.2, 0.3, np.inf)
-PAIR_LIMITS = PairLimits(
-    max_pixels=89_000_000,
-    max_image_bytes=2**26,
-    max_json_bytes=2**20,
-    max_caption_bytes=2**16,
-    max_plain_bytes=2**34,
-)
-SCRATCH = Path("data/scratch/ingest")
 
 
 def main() -> None:
@@ -38,10 +28,7 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("truth", type=Path)
     arguments = parser.parse_args()
-    shards = PoolShards(
-        folder=str(arguments.pool), shards="*.tar", limits=PAIR_LIMITS, num_workers=1
-    )
-    pictures = Pictures(index_pool(shards, scratch=SCRATCH).pairs)
+    pictures = pictures_of(arguments.pool)
     origin, planted = read_truth(pictures.pairs, pq.read_table(arguments.truth))
     origin_of_picture = origin[pictures.first_row]
     pairs = [np.stack(block) for block in near_pairs(pictures.hashes, max_bits=max(HASH_BITS))]

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
-from kedro.framework.session import KedroSession
+from cells import POOL, PROJECT, parameters_for, pool_parser, run
 from kedro.framework.startup import bootstrap_project
 from known_truth import right_uids
+from parameters import parameters
 
 from vl_pipeline.curation.offline import curate_offline
 from vl_pipeline.curation.target_similarity import TargetSimilarity
@@ -29,9 +29,6 @@ from vl_pipeline.models.device import choose_device
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
 from vl_pipeline.training.simcse import SimCse
 from vl_pipeline.training.start import embed_captions
-
-PROJECT = Path(__file__).parents[1]
-POOL = PROJECT / "data/03_primary/pool.parquet"
 
 
 def main() -> None:
@@ -43,9 +40,9 @@ def main() -> None:
 
 def print_table(arguments: argparse.Namespace, cache: Path) -> None:
     pool = pq.read_table(POOL)
-    values = parameters_of("model")
+    values = parameters("model")
     model, simcse = DualEncoderConfig(**values["model"]), SimCse(**values["text_start"])
-    rule = TargetSimilarity(**parameters_of("cit")["cit"]["curation"])
+    rule = TargetSimilarity(**parameters("cit")["cit"]["curation"])
     rule = dataclasses.replace(rule, threshold=1 - arguments.keep, threshold_mode="quantile")
     starts = {
         "random weights": (model, dataclasses.replace(simcse, num_steps=0)),
@@ -73,12 +70,7 @@ def print_table(arguments: argparse.Namespace, cache: Path) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--tasks", type=Path, required=True)
-    parser.add_argument("--task", action="append", required=True)
+    parser = pool_parser(__doc__)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--text-encoder", type=Path, required=True, help="Hugging Face folder")
     parser.add_argument("--keep", type=float, default=0.15, help="share of the pool")
@@ -88,22 +80,9 @@ def parse_arguments() -> argparse.Namespace:
 def prepare_pool(arguments: argparse.Namespace) -> None:
     """Index, screen and validate the pool, against the images of all tasks at once."""
     bootstrap_project(PROJECT)
-    parameters = {
-        "pool": {"folder": str(arguments.pool.resolve())},
-        "tasks": {
-            "folder": str(arguments.tasks.resolve()),
-            "curate_for": arguments.task,
-            "evaluate_on": arguments.task,
-        },
-        "report": {"truth": None},
-    }
+    tasks = arguments.task
     for stage in ("ingest", "screen", "validate"):
-        with KedroSession.create(project_path=PROJECT, runtime_params=parameters) as session:
-            session.run(pipeline_names=[stage])  # pyright: ignore[reportCallIssue]
-
-
-def parameters_of(name: str) -> dict:
-    return yaml.safe_load((PROJECT / f"conf/base/parameters_{name}.yml").read_text())
+        run(stage, parameters_for(arguments, curate_for=tasks, evaluate_on=tasks))
 
 
 def kept_by(rule, pool, tasks, config, simcse, cache: Path) -> np.ndarray:  # noqa: ANN001

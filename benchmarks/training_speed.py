@@ -174,7 +174,7 @@ def ours(arguments: argparse.Namespace) -> None:
         ends.append(time.perf_counter())
         return report
 
-    Trainer._step = noted
+    Trainer._step = noted  # pyright: ignore[reportAttributeAccessIssue]
     done = train(
         stage_folder(arguments),
         method="clip",
@@ -222,11 +222,11 @@ def open_clip(arguments: argparse.Namespace) -> None:
     )
     lines = (logs / name / "out.log").read_text().splitlines()
     steps = [line for line in lines if "Contrastive_loss" in line]
-    speeds = [float(re.search(r"Batch \(t\): \S+, (\S+)/s,", line)[1]) for line in steps]
+    speeds = [float(re.findall(r"Batch \(t\): \S+, (\S+)/s,", line)[0]) for line in steps]
     answer(
         num_steps=len(steps),
         seconds_a_step=median(arguments.batch_size / speed for speed in speeds[WARM_UP:]),
-        loss=float(re.search(r"Contrastive_loss: (\S+)", steps[-1])[1]),
+        loss=float(re.findall(r"Contrastive_loss: (\S+)", steps[-1])[0]),
     )
 
 
