@@ -5,6 +5,7 @@ all alike; the numbers given are medians over rounds, with the least and the mos
 ratios are taken within rounds.
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -33,10 +34,12 @@ class Turn:
     result: Any
 
 
-def take_turns(variants: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str, list[Turn]]:
+def take_turns(
+    variants: dict[str, Callable[[], Any]], *, rounds: int, keep_results: bool = False
+) -> dict[str, list[Turn]]:
     """Run every variant once a round; CPU time is of this process and the children it waited for.
 
-    Only the last round's results are kept.
+    Results may be large: without `keep_results` only the last round's are kept.
     """
     turns: dict[str, list[Turn]] = {name: [] for name in variants}
     for round_ in range(rounds):
@@ -49,7 +52,9 @@ def take_turns(variants: dict[str, Callable[[], Any]], *, rounds: int) -> dict[s
                 f"{turn.wall_seconds:.2f} s",
                 flush=True,
             )
-            turns[name] = [*(Turn(t.cpu_seconds, t.wall_seconds, None) for t in turns[name]), turn]
+            if turns[name] and not keep_results:
+                turns[name][-1] = dataclasses.replace(turns[name][-1], result=None)
+            turns[name].append(turn)
     return turns
 
 

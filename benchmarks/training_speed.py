@@ -65,7 +65,7 @@ def main() -> None:
         "ours": partial(run, sys.executable, "ours", arguments),
         "open_clip": partial(run, environment, "open_clip", arguments),
     }
-    turns = take_turns(variants, rounds=arguments.rounds)
+    turns = take_turns(variants, rounds=arguments.rounds, keep_results=True)
     report(turns, prepared, arguments, started)
 
 
