@@ -32,9 +32,10 @@ from vl_pipeline.models.dual_encoder import DualEncoder
 from vl_pipeline.objectives.contrastive import Contrastive
 from vl_pipeline.training.checkpoint import CheckpointFolder
 from vl_pipeline.training.curate_during_training import CurateDuringTraining
+from vl_pipeline.training.forecast import LastFeatures
 from vl_pipeline.training.looks import PoolLooks
 from vl_pipeline.training.loop import Trainer, Training
-from vl_pipeline.training.rescoring import LastFeatures, SkipRescoring
+from vl_pipeline.training.rescoring import SkipRescoring
 from vl_pipeline.training.schedule import Round, RoundState, Site
 from vl_pipeline.training.simcse import SimCse, train_simcse
 

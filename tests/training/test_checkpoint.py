@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
-from vl_pipeline.training.rescoring import LastFeatures
+from vl_pipeline.training.forecast import LastFeatures
 from vl_pipeline.training.schedule import RoundState
 
 FINGERPRINT = {"pool": "aa", "code": "bb"}

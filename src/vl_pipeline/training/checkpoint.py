@@ -32,7 +32,7 @@ from vl_pipeline.data.atomic import atomic_folder
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CheckpointError
 from vl_pipeline.models.weights import load_weights, save_weights
-from vl_pipeline.training.rescoring import LastFeatures
+from vl_pipeline.training.forecast import LastFeatures
 from vl_pipeline.training.schedule import RoundState
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass as parameters
 from vl_pipeline.curation.selection import Candidates, Curator
 from vl_pipeline.curation.statistics import drift
 from vl_pipeline.data.pool import Rows
+from vl_pipeline.training.forecast import LastFeatures
 from vl_pipeline.training.overlap import Ahead
 from vl_pipeline.training.rescoring import (
-    LastFeatures,
     SkippingCurator,
     SkipRescoring,
     require_score_and_threshold,

@@ -18,7 +18,7 @@ from vl_pipeline.curation.selection import Candidates, Curator, Selection
 from vl_pipeline.curation.statistics import jaccard, selection_statistics
 from vl_pipeline.data.pool import Rows
 from vl_pipeline.errors import CurationError
-from vl_pipeline.training.rescoring import LastFeatures
+from vl_pipeline.training.forecast import LastFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
