@@ -57,9 +57,9 @@ def photographs(num: int, *, shorter_px: int, seed: int = 0) -> list[bytes]:
     for _ in range(num):
         pixels = _patches(draw, shorter_px, shorter_px * 5 // 4)
         detail = _DETAIL[shorter_px]
-        pixels += detail * _noise(draw, pixels.shape[:2], 1.4)[..., None]
+        pixels += detail * noise(draw, pixels.shape[:2], 1.4)[..., None]
         for channel in range(3):
-            pixels[..., channel] += 0.4 * detail * _noise(draw, pixels.shape[:2], 1.7)
+            pixels[..., channel] += 0.4 * detail * noise(draw, pixels.shape[:2], 1.7)
         files.append(jpeg(pixels.clip(0, 255).astype(np.uint8)))
     return files
 
@@ -93,11 +93,12 @@ def _patches(draw: np.random.Generator, height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def _noise(draw: np.random.Generator, shape: tuple[int, ...], exponent: float) -> np.ndarray:
-    height, width = shape
+def noise(draw: np.random.Generator, shape: tuple[int, ...], exponent: float) -> np.ndarray:
+    """Noise of deviation 1 over the last two axes, of amplitude frequency**-exponent."""
+    height, width = shape[-2:]
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
-    size = frequency.shape
+    size = (*shape[:-2], *frequency.shape)
     waves = draw.standard_normal(size) + 1j * draw.standard_normal(size)
     noise = np.fft.irfft2(waves / frequency**exponent, s=(height, width))
     return noise / noise.std()

@@ -134,10 +134,13 @@ def write_pool(folder: Path, size: int) -> None:
 
 
 def tiny_pictures(num: int, *, seed: int) -> list[bytes]:
+    """Clouds with the spectrum of photographs, so that their hashes crowd as photographs' do."""
     draw = np.random.default_rng(seed)
-    coarse = draw.integers(0, 256, (num, 4, 4, 3)).astype(np.uint8)
-    pixels = coarse.repeat(SIDE_PX // 4, axis=1).repeat(SIDE_PX // 4, axis=2)
-    return [simplejpeg.encode_jpeg(np.ascontiguousarray(p), quality=75) for p in pixels]
+    shape = (num, SIDE_PX, SIDE_PX)
+    grey = made_up.noise(draw, shape, 1.5)
+    colours = np.stack([made_up.noise(draw, shape, 1.5) for _ in range(3)], axis=-1)
+    pixels = (128 + 50 * grey[..., None] + 20 * colours).clip(0, 255).astype(np.uint8)
+    return [simplejpeg.encode_jpeg(p, quality=75) for p in pixels]
 
 
 def write_task(shard: Path) -> None:

@@ -65,12 +65,12 @@ def test_a_copy_is_found_wherever_its_bits_differ(places):
 
 
 def test_many_equal_hashes_are_joined_in_blocks_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(hash_lookup, "_AT_ONCE", 7)
+    monkeypatch.setattr(hash_lookup, "_AT_ONCE", 6)
     hashes = np.repeat(np.random.default_rng(0).integers(1, 256, (2, 32), dtype=np.uint8), 5, 0)
 
     blocks = list(near_pairs(hashes, max_bits=0))
 
-    assert max(len(one) for one, _ in blocks) <= 7
+    assert max(len(one) for one, _ in blocks) <= 6
     assert compared_all(hashes, 0) == found(hashes, 0)
 
 

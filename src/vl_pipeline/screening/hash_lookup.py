@@ -20,7 +20,7 @@ MAX_COARSE_BITS = 11
 _BANDS = 4
 _BAND_BITS = 20
 _COARSE_WORDS = np.array([2**64 - 1, 2**16 - 1], dtype=np.uint64)  # the first 80 bits
-_AT_ONCE = 2**20  # pairs; bounds the memory, and fits a processor's cache
+_AT_ONCE = 2**17  # pairs; bounds the memory, and fits a processor's cache
 
 Hashes = UInt8[np.ndarray, "n 32"]
 Pairs = tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]
@@ -66,18 +66,25 @@ class _Buckets:
         one, other = self._filled, self._filled ^ flip
         wanted = (one <= other) & (self._counts[other] > 0)
         one, other = one[wanted], other[wanted]
-        ends = np.cumsum(self._counts[one] * self._counts[other])
-        for start in range(0, int(ends[-1]) if len(ends) else 0, _AT_ONCE):
-            numbers = np.arange(start, min(start + _AT_ONCE, int(ends[-1])))
-            first, last = np.searchsorted(ends, numbers[[0, -1]], side="right")
-            inside = np.minimum(ends[first : last + 1], numbers[-1] + 1)
-            joined = np.repeat(np.arange(first, last + 1), np.diff(inside, prepend=start))
-            begin = ends[joined] - self._counts[one[joined]] * self._counts[other[joined]]
-            row, column = np.divmod(numbers - begin, self._counts[other[joined]])
-            pairs = self._starts[one[joined]] + row, self._starts[other[joined]] + column
-            # Within one bucket each pair comes in both orders, and each place with itself.
-            once = pairs[0] < pairs[1] if flip == 0 else slice(None)
-            yield pairs[0][once], pairs[1][once]
+        places = _ranges(self._starts[one], self._counts[one])
+        begins = self._starts[other].repeat(self._counts[one])
+        nums = self._counts[other].repeat(self._counts[one])
+        if flip == 0:  # within one bucket, each place is paired with those after it
+            begins, nums = places + 1, begins + nums - places - 1
+        ends = nums.cumsum()
+        for start in range(0, int(nums.sum()), _AT_ONCE):
+            stop = min(start + _AT_ONCE, int(ends[-1]))
+            first, last = ends.searchsorted([start, stop - 1], side="right")
+            block = slice(first, last + 1)
+            lengths = np.diff(ends[block].clip(max=stop), prepend=start)
+            begin = begins[block] + nums[block] - ends[block]
+            yield places[block].repeat(lengths), np.arange(start, stop) + begin.repeat(lengths)
+
+
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Give `range(start, start + length)` of each, one after the other."""
+    before = lengths.cumsum() - lengths
+    return np.arange(lengths.sum()) + (starts - before).repeat(lengths)
 
 
 def _are_near(words: np.ndarray, one: np.ndarray, other: np.ndarray, max_bits: int) -> np.ndarray:
