@@ -44,6 +44,9 @@ def test_a_run_holds_parameters_metrics_curves_figures_and_lineage(project: Path
     assert "curation_round/keep_fraction" in found.data.metrics
     assert "truth/precision" in found.data.metrics
     assert "curation/score_histogram.png" in files
+    summary = (project / "data/08_reporting/cit/summary.md").read_text()
+    assert found.data.tags["mlflow.note.content"] == summary
+    assert "zero-shot top-1" in summary
     for digest in ("pool_digest", "manifest_digest", "weights_digest", "code_digest"):
         assert len(found.data.tags[digest]) == 32
 

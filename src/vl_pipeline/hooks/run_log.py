@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KEY_TAG = "run_key"
 _PARENT_TAG = "mlflow.parentRunId"
 _PROCESS_TAG = "process"
+_DESCRIPTION_TAG = "mlflow.note.content"  # Markdown, shown on the run's first page
 _MAX_TAG = 5000  # characters that MLflow stores of a tag
 _METRICS_AT_ONCE = 1000  # MLflow's limits for one batch
 _PARAMETERS_AT_ONCE = 100
@@ -206,6 +207,10 @@ class RunLog:
             self._client.log_artifact(self.run_id, str(path), spec["prefix"])
         else:
             self._client.log_artifacts(self.run_id, str(path), spec["prefix"])
+
+    def _log_description(self, path: Path, spec: dict[str, Any]) -> None:
+        self.tags({_DESCRIPTION_TAG: path.read_text()})
+        self._log_artifact(path, spec)
 
     def _log_curated_set(self, path: Path, spec: dict[str, Any]) -> None:
         import pyarrow.parquet as pq

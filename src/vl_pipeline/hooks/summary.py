@@ -50,9 +50,9 @@ class SummaryHooks:
             if stage == "evaluate":
                 truth = self._hold_against_truth(method, catalog)
                 catalog.save(f"{method}.truth_report", truth)
-                lines = summarize(method, catalog, truth)
-                catalog.save(f"{method}.summary", "\n".join(lines) + "\n")
-                logger.info("\n%s\n", "\n".join(lines))
+                text = "\n".join(summarize(method, catalog, truth))
+                catalog.save(f"{method}.summary", f"# {method}\n\n```\n{text}\n```\n")
+                logger.info("\n# %s\n\n%s\n", method, text)
 
     def _hold_against_truth(self, method: str, catalog: CatalogProtocol) -> dict[str, float]:
         if self._truth is None or not self._truth.exists():
@@ -62,12 +62,10 @@ class SummaryHooks:
 
 
 def summarize(method: str, catalog: CatalogProtocol, truth: dict[str, float]) -> list[str]:
-    """Say in Markdown what a method's run did; `truth` is empty where it is not known."""
+    """Say in columns what a method's run did; `truth` is empty where it is not known."""
     validation = catalog.load("validation_summary")
     training = catalog.load(f"{method}.training_report")
     return [
-        f"# {method}",
-        "",
         *_account_lines(validation, training),
         *(_truth_lines(truth) if truth else []),
         "",

@@ -106,9 +106,19 @@ def check_contract(
         expectations: What is expected, entries that drop included.
     """
     import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
+    context = gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(  # without its own page of documentation
+            store_backend_defaults=InMemoryStoreBackendDefaults(),
+            progress_bars=ProgressBarsConfig(globally=False),
+        ),
+    )
     entries, of_ours = dict(expectations.items()), promises()
     tables = {
         "columns": _types(pool),
