@@ -138,12 +138,8 @@ def _resize_whole(
     pixels: np.ndarray, box: tuple[float, float, float, float], side_px: int
 ) -> Pixels:
     left, top, right, bottom = (round(edge) for edge in box)
-    cut = pixels[top:bottom, left:right]
-    cut = cut if cut.flags.writeable else cut.copy()  # which torch wants, though it only reads
-    # torch asks for the order in so many words before it answers in the same one.
-    crop = (
-        torch.from_numpy(cut).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
-    )
+    # A copy with four axes, since torch answers in the order of its strides.
+    crop = torch.from_numpy(pixels[None, top:bottom, left:right].copy()).permute(0, 3, 1, 2)
     size = (side_px, side_px)
     resized = torch.nn.functional.interpolate(crop, size, mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
