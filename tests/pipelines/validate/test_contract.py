@@ -103,7 +103,7 @@ def test_a_whole_pool_keeps_its_contract():
                 {"image_hash": "not a hash"},
                 {"caption": None},
                 {"width": 31, "height": 31},
-                {"image_offset": 0},
+                {"image_offset": -1},
             ],
             [
                 ("caption", "never null", 1),
@@ -111,7 +111,7 @@ def test_a_whole_pool_keeps_its_contract():
                 ("uid", "each uid once", 2),  # as the entry says that drops them
                 ("uid", "each once in the pool", 2),  # as every later stage relies on
                 ("shorter_side_px", "shorter_side_px >= 32", 1),
-                ("image_offset", "positive: an archive starts with a header", 1),
+                ("image_offset", "not negative", 1),
             ],
         ),
         (

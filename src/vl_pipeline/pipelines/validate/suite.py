@@ -137,12 +137,10 @@ def promises() -> dict[str, Expectation]:
     }
     once = promise("expect_column_values_to_be_unique", "each once in the pool", column="uid")
     of_places = {
-        f"{name}_is_positive": promise(
-            "expect_column_values_to_be_between", words, column=name, min_value=1
-        )
-        for name, words in [
-            ("image_offset", "positive: an archive starts with a header"),
-            ("image_bytes", "positive"),
+        name: promise("expect_column_values_to_be_between", words, column=column, min_value=least)
+        for name, column, least, words in [
+            ("image_offset_is_in_the_file", "image_offset", 0, "not negative"),
+            ("image_bytes_is_positive", "image_bytes", 1, "positive"),
         ]
     }
     all_columns = promise(
