@@ -8,9 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from tests.fakes import model_config, pool_table, write_pool_shard
+from vl_pipeline.data import chunks
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.tokens import tokenize
-from vl_pipeline.embedding import pair_scorer
 from vl_pipeline.embedding.encode import TextEncoder, encode_images
 from vl_pipeline.embedding.pair_scorer import PairScorer, score_pool
 from vl_pipeline.embedding.store import PairScores, fill_pair_scores, read_pair_scores
@@ -69,7 +69,7 @@ def test_scores_follow_the_pairs_when_the_pool_is_reordered(tmp_path, pool, chec
 
 
 def test_chunks_are_scored_once(tmp_path, pool, checkpoint, monkeypatch):
-    monkeypatch.setattr(pair_scorer, "_CHUNK", 4)
+    monkeypatch.setattr(chunks, "_CHUNK", 4)
     who = scorer(checkpoint=str(checkpoint))
     first = scores_of(pool, tmp_path, who)
 

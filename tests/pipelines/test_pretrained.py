@@ -74,3 +74,14 @@ def load_start(project: Path) -> torch.Tensor:
 
     weights = load_file(project / "data/04_feature/text_start/weights.safetensors")
     return weights["token_embedding.weight"]
+
+
+def test_features_of_images_resized_otherwise_are_computed_anew(
+    project: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(project, tmp_path / "project")
+    model = {"pretrained": str(project / "weights.pt"), "image_resize_px": 80}
+
+    run(other, "cit", from_nodes=["cit.train"], params={"model": model})
+
+    assert len(list((other / "data/scratch/cit/image_features").rglob("known.npy"))) == 2

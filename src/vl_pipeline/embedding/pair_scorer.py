@@ -14,10 +14,9 @@ from annotated_types import Ge
 from jaxtyping import Float32
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
-from tqdm import tqdm
 
-from vl_pipeline.data.atomic import atomic_file
-from vl_pipeline.data.digest import digest_of_strings, digest_of_value
+from vl_pipeline.data.chunks import made_in_chunks
+from vl_pipeline.data.digest import digest_of_value
 from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.tokens import Tokenizer, tokenize
@@ -27,8 +26,6 @@ from vl_pipeline.errors import CurationError, ParameterError
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.models.towers import DualEncoderConfig, build_tokenizer
 from vl_pipeline.models.weights import load_model
-
-_CHUNK = 2048  # pairs whose images are in memory at once, and in a file of the cache
 
 
 @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -99,20 +96,16 @@ def score_pool(
     """
     model, tokenizer = scorer.build(device)
     digest = digest_of_weights(model)
+
+    def make(rows: range) -> np.ndarray:
+        captions = pool["caption"].slice(rows.start, len(rows)).to_pylist()
+        read = [images.read(row) for row in rows]
+        return _cosines(model, tokenizer, read, captions, scorer, device)
+
     own = cache / digest_of_value([digest, device.type, scorer.batch_size])
-    parts = [np.empty(0, dtype=np.float32)]
-    starts = range(0, pool.num_rows, _CHUNK)
-    for start in tqdm(starts, desc="score pairs", unit="chunk", disable=None):
-        chunk = pool.slice(start, _CHUNK)
-        file = own / f"{digest_of_strings(chunk['uid'].to_pylist())}.npy"
-        if not file.exists():
-            read = [images.read(row) for row in range(start, start + chunk.num_rows)]
-            captions = chunk["caption"].to_pylist()
-            scores = _cosines(model, tokenizer, read, captions, scorer, device)
-            with atomic_file(file) as temporary, open(temporary, "wb") as output:
-                np.save(output, scores)
-        parts.append(np.load(file))
-    return PairScores(scores=np.concatenate(parts), scorer_digest=digest)
+    parts = made_in_chunks(pool["uid"].to_pylist(), make, folder=own, desc="score pairs")
+    scores = np.concatenate([np.empty(0, dtype=np.float32), *parts])
+    return PairScores(scores=scores, scorer_digest=digest)
 
 
 def _cosines(

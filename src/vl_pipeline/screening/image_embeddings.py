@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from vl_pipeline.data.atomic import atomic_file
+from vl_pipeline.data.chunks import made_in_chunks
 from vl_pipeline.data.digest import digest_of_strings
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.embedding.encode import encode_images
@@ -26,7 +26,6 @@ from vl_pipeline.screening.parameters import ImageEncoder
 from vl_pipeline.screening.pictures import Pictures
 
 ImageEmbeddings = Float32[np.ndarray, "n dim"]
-_CHUNK = 2048  # images in memory at once, and in a file of the cache
 _ROWS_AT_ONCE = 4096  # of a block of similarities
 
 
@@ -74,27 +73,22 @@ class _CachedEncoder:
 
     def embed(self, image_hashes: list[str], read: Callable[[int], bytes]) -> ImageEmbeddings:
         """Embed images at unit length; `read` gives those that the cache does not have."""
-        starts = range(0, len(image_hashes), _CHUNK)
-        bar = tqdm(starts, desc="embed images", unit="chunk", disable=None)
-        parts = [self._chunk(image_hashes, start, read) for start in bar]
-        return np.concatenate(parts) if parts else np.empty((0, 1), dtype=np.float32)
 
-    def _chunk(
-        self, image_hashes: list[str], start: int, read: Callable[[int], bytes]
-    ) -> ImageEmbeddings:
-        numbers = range(start, min(start + _CHUNK, len(image_hashes)))
-        path = self._folder / f"{digest_of_strings(image_hashes[n] for n in numbers)}.npy"
-        if not path.exists():
+        def make(rows: range) -> np.ndarray:
             embeddings = encode_images(
                 self._model,
-                [read(number) for number in numbers],
+                [read(row) for row in rows],
                 device=self._device,
                 batch_size=self._encoder.batch_size,
                 num_threads=self._encoder.num_threads,
             )
-            with atomic_file(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, embeddings.astype(np.float16))
-        kept = np.load(path).astype(np.float32)
+            return embeddings.astype(np.float16)
+
+        parts = made_in_chunks(image_hashes, make, folder=self._folder, desc="embed images")
+        embeddings = [part.astype(np.float32) for part in parts]
+        if not embeddings:
+            return np.empty((0, 1), dtype=np.float32)
+        kept = np.concatenate(embeddings)
         return kept / np.linalg.norm(kept, axis=1, keepdims=True).clip(min=1e-12)
 
 

@@ -183,6 +183,8 @@ def _image_source(
             "pool": digest_of_pool(data.pool),
             "device": device.type,
             "batch_size": training.batch_size,
+            "resize_px": model.image_resize_px,
+            "code": digest_of_code(),
         }
         return FrozenFeatures(
             model,

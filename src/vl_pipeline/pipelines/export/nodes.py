@@ -20,7 +20,7 @@ def export(pool: pa.Table, sets: Path, shards: PoolShards, parameters: Export) -
     counts = export_pairs(
         chosen,
         pool=pool,
-        images=PoolImages(pool, Path(shards.folder)),
+        images=PoolImages(pool, shards.folder),
         folder=parameters.place,
         pairs_per_shard=parameters.pairs_per_shard,
     )
