@@ -91,6 +91,20 @@ def test_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path):
     assert [folder / "old"] == list(folder.iterdir())
 
 
+def test_link_to_a_folder_on_another_disk_stays_a_link(tmp_path):
+    (tmp_path / "large_disk/models").mkdir(parents=True)
+    link = tmp_path / "models"
+    link.symlink_to(tmp_path / "large_disk/models")
+
+    for content in ("first", "second"):
+        with atomic_folder(link) as folder:
+            (folder / "weights").write_text(content)
+
+    assert link.is_symlink()
+    assert (tmp_path / "large_disk/models/weights").read_text() == "second"
+    assert [path.name for path in (tmp_path / "large_disk").iterdir()] == ["models"]
+
+
 def test_folder_starts_empty_after_a_writer_was_killed(tmp_path):
     folder = tmp_path / "tokens"
     with atomic_folder(folder) as temporary:

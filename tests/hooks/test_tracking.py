@@ -16,7 +16,7 @@ import pytest
 from mlflow.entities import Run
 
 from tests.projects import copy_project, run
-from vl_pipeline.errors import TrackingError
+from vl_pipeline.errors import ParameterError, TrackingError
 from vl_pipeline.hooks.run_log import RunLog
 
 SMALL = {"training": {"num_steps": 2}, "text_start": {"num_steps": 2}}
@@ -240,6 +240,60 @@ def _is_curation(run: Run) -> bool:
 
 def _client(project: Path) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def test_a_run_that_begins_with_what_other_parameters_made_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    run(other, "cit", node_names=["cit.curate"], params=SMALL)
+    before = _runs(other)
+    threads = SMALL | {"training": {"num_steps": 2, "num_threads": 3}}
+    changed = SMALL | {"cit": {"curation": {"threshold": 0.9}}}
+
+    run(other, "cit", node_names=["cit.evaluate"], params=threads)
+    with pytest.raises(
+        ParameterError,
+        match=r"curated_pairs\.parquet was made.*\(cit\.curation\.threshold 0\.5, now",
+    ):
+        run(other, "cit", node_names=["cit.train"], params=changed)
+    with pytest.raises(ParameterError, match=r"models/cit was made with other parameters"):
+        run(other, "cit", node_names=["cit.evaluate"], params=changed)
+
+    assert len(_runs(other)) == len(before) + 1
+
+
+def test_evaluation_without_what_a_summary_needs_is_recorded_all_the_same(
+    project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    (other / "data/08_reporting/cit/training.json").unlink()
+    before = {run.info.run_id: run.info.status for run in _runs(other)}
+
+    run(other, "cit", node_names=["cit.evaluate"], params=SMALL)
+
+    assert "no summary of cit: there is no data/08_reporting/cit/training.json" in caplog.text
+    assert {run.info.run_id: run.info.status for run in _runs(other)} == before
+
+
+def test_a_run_without_git_or_that_cannot_be_written_to_is_closed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(project, tmp_path / "other")
+    before = {run.info.run_id for run in _runs(other)}
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    run(other, "cit", node_names=["cit.evaluate"], params=SMALL)
+    changed = SMALL | {"evaluation": {"batch_size": 17}}
+
+    def refuse(log: RunLog, values: dict) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(RunLog, "parameters", refuse)
+    with pytest.raises(TrackingError, match="read-only"):
+        run(other, "cit", node_names=["cit.evaluate"], params=changed)
+
+    (new,) = [run for run in _runs(other) if run.info.run_id not in before]
+    assert new.info.status == "FAILED"
 
 
 def _runs(project: Path) -> list[Run]:

@@ -47,11 +47,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     A folder cannot replace a filled one in one rename, so the old one is moved aside first; a
     reader can find no folder for an instant, never a half-written one. Should the process be
-    killed in that instant, the next writer moves the old one back.
+    killed in that instant, the next writer moves the old one back. A link to a folder stays, and
+    what it points to is replaced.
 
     Raises:
         DiskFullError: If there is no room.
     """
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with _room_for(path):
         _clear_leftovers(path)

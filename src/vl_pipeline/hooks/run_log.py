@@ -72,6 +72,14 @@ def end_killed_runs(store: Store) -> None:
             store.client.set_terminated(run.info.run_id, "KILLED")
 
 
+def parameters_of_makers(store: Store, name: str, digest: str) -> list[dict[str, str]]:
+    """Give the parameters of each run that logged this content of a data set."""
+    runs = store.client.search_runs(
+        [store.experiment_id], f"tags.`{_logged_tag(name)}` = '{digest}'"
+    )
+    return [run.data.params for run in runs]
+
+
 def digest_of_path(path: Path) -> str:
     """Digest of a file, or of a folder's files by name."""
     if path.is_file():
@@ -113,7 +121,7 @@ class RunLog:
         """Log parameters; those of a run that is opened again are the same by construction."""
         from mlflow.entities import Param
 
-        params = [Param(key, _text(value)) for key, value in values.items()]
+        params = [Param(key, text(value)) for key, value in values.items()]
         for start in range(0, len(params), _PARAMETERS_AT_ONCE):
             self._client.log_batch(self.run_id, params=params[start : start + _PARAMETERS_AT_ONCE])
 
@@ -139,7 +147,7 @@ class RunLog:
             path: Its file or folder.
             spec: `metadata.mlflow` of the catalog: `kind`, and what the kind takes.
         """
-        tag = f"logged.{name}"
+        tag = _logged_tag(name)
         if self._tags.get(tag) == digest:
             return
         getattr(self, f"_log_{spec['kind']}")(path, spec)
@@ -168,7 +176,8 @@ class RunLog:
         """Make a run below this one for each cell of a sweep that has none yet."""
         query = f"tags.`{_PARENT_TAG}` = '{self.run_id}'"
         found = self._client.search_runs([self._experiment_id], query, max_results=50000)
-        known = {run.data.tags.get(_KEY_TAG) for run in found if run.info.status != "RUNNING"}
+        whole = ("FINISHED", "FAILED")
+        known = {run.data.tags.get(_KEY_TAG) for run in found if run.info.status in whole}
         for cell in json.loads(path.read_text()):
             if cell["key"] not in known:
                 self._log_cell(cell)
@@ -178,7 +187,12 @@ class RunLog:
         run = self._client.create_run(
             self._experiment_id,
             run_name=f"{cell['strategy']}{value}-seed{cell['seed']}",
-            tags={_PARENT_TAG: self.run_id, _KEY_TAG: cell["key"], "method": cell["method"]},
+            tags={
+                _PARENT_TAG: self.run_id,
+                _KEY_TAG: cell["key"],
+                _PROCESS_TAG: ProcessId.of_this().to_json(),
+                "method": cell["method"],
+            },
         )
         log = RunLog(Store(self._client, self._experiment_id), run.info.run_id, "", {})
         named = {n: cell[n] for n in ("strategy", "value", "seed", "method") if cell[n] is not None}
@@ -267,6 +281,10 @@ class RunLog:
             self._client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
 
 
+def _logged_tag(name: str) -> str:
+    return f"logged.{name}"
+
+
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
@@ -275,5 +293,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Write a parameter's value as it is logged."""
     return json.dumps(value) if isinstance(value, list | dict) else str(value)

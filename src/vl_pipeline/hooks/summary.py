@@ -47,12 +47,21 @@ class SummaryHooks:
         """Summarise each method that was evaluated in this session."""
         for node in pipeline.nodes:
             method, _, stage = node.name.rpartition(".")
-            if stage == "evaluate":
+            if stage == "evaluate" and self._is_all_there(method, catalog):
                 truth = self._hold_against_truth(method, catalog)
                 catalog.save(f"{method}.truth_report", truth)
                 text = "\n".join(summarize(method, catalog, truth))
                 catalog.save(f"{method}.summary", f"# {method}\n\n```\n{text}\n```\n")
                 logger.info("\n# %s\n\n%s\n", method, text)
+
+    def _is_all_there(self, method: str, catalog: CatalogProtocol) -> bool:
+        """Ask for what a summary is made from: evaluation itself needs none of it."""
+        names = ("validation_summary", f"{method}.training_report", f"{method}.trained_pairs")
+        paths = [dataset_named(catalog, name).path for name in names]
+        missing = [str(_shown(path)) for path in paths if not path.exists()]
+        if missing:
+            logger.warning("no summary of %s: there is no %s", method, ", ".join(missing))
+        return not missing
 
     def _hold_against_truth(self, method: str, catalog: CatalogProtocol) -> dict[str, float]:
         if self._truth is None or not self._truth.exists():

@@ -3,12 +3,14 @@
 A run is found by a key over the method, its parameters, the package's code and the pool. `kedro
 run` of a method opens it once its pool is known; each stage of `dvc repro` is a process of its own
 and finds the run the one before it made. A session logs what its nodes made and what that was made
-from, each once per digest: files on disk that belong to other parameters are never picked up.
+from, each once per digest; it refuses to begin with a file that the store knows to be made with
+other parameters.
 """
 
 import atexit
 import logging
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,9 +28,17 @@ from kedro.pipeline.node import Node
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.datasets.files import dataset_named
 from vl_pipeline.datasets.tracked_runs import tracking_uri
-from vl_pipeline.errors import TrackingError
+from vl_pipeline.errors import ParameterError, TrackingError
 from vl_pipeline.hooks.flatten import flatten
-from vl_pipeline.hooks.run_log import RunLog, Store, digest_of_path, end_killed_runs, open_store
+from vl_pipeline.hooks.run_log import (
+    RunLog,
+    Store,
+    digest_of_path,
+    end_killed_runs,
+    open_store,
+    parameters_of_makers,
+    text,
+)
 from vl_pipeline.hooks.summary import REPORTS
 from vl_pipeline.methods import all_methods
 from vl_pipeline.pipelines.cit_sweep.pipeline import NAME as SWEEP
@@ -37,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _POOL_SUMMARY = "validation_summary"
 """The data set that says which pool it is."""
+
+_COST_ONLY = {"num_workers", "num_threads", "log_every", "checkpoint_every"}  # of any block
 
 
 class MlflowHooks:
@@ -51,6 +63,7 @@ class MlflowHooks:
         self._logs: dict[str, RunLog] = {}
         self._started: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
+        self._unsaved: set[str] = set()  # outputs of the node that ran last
         atexit.register(self._end_killed)
 
     @hook_impl
@@ -68,6 +81,7 @@ class MlflowHooks:
 
         Raises:
             TrackingError: If the store cannot be opened; no node has run by then.
+            ParameterError: If the run begins with a file that other parameters made.
         """
         self._end_killed()  # what an interrupted session of this process left open
         self._seconds = {}
@@ -77,6 +91,8 @@ class MlflowHooks:
         with self._store_must_open():
             self._store = open_store(self._root, self._settings["experiment"])
             end_killed_runs(self._store)
+            for method in self._methods:
+                self._require_made_for_this(method, pipeline, catalog)
         if _POOL_SUMMARY not in pipeline.all_outputs():
             known = dataset_named(catalog, _POOL_SUMMARY).path.exists()
             self._open_runs(catalog.load(_POOL_SUMMARY) if known else {})
@@ -88,11 +104,18 @@ class MlflowHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
-        """Stop the node's clock; open the runs once it is known which pool they are about."""
-        self._seconds[node.name] = time.monotonic() - self._started[node.name]
-        logger.info("%-16s %6.1f s", node.name, self._seconds[node.name])
+        """Open the runs once it is known which pool they are about."""
+        self._unsaved = {*node.outputs}
         if _POOL_SUMMARY in outputs and not self._logs:
             self._open_runs(outputs[_POOL_SUMMARY])
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Stop the node's clock after its last output: of folders, saving is the work."""
+        self._unsaved.discard(dataset_name)
+        if not self._unsaved:
+            self._seconds[node.name] = time.monotonic() - self._started[node.name]
+            logger.info("%-16s %6.1f s", node.name, self._seconds[node.name])
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -132,12 +155,33 @@ class MlflowHooks:
     def _store_must_open(self) -> Iterator[None]:
         try:
             yield
+        except ParameterError:
+            raise
         except Exception as error:  # MLflow's stores raise errors of many libraries
+            self._close("FAILED", {"error": str(error)})
             raise TrackingError(
                 f"MLflow's store {self._uri} cannot be opened ({error}); mend it, correct "
                 f"MLFLOW_TRACKING_URI, or set `enabled: false` in conf/base/mlflow.yml, then start "
                 f"again"
             ) from error
+
+    def _require_made_for_this(
+        self, method: str, pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        assert self._store is not None
+        whole = pipelines[method]
+        for name in sorted(pipeline.inputs() & whole.all_outputs()):
+            dataset = dataset_named(catalog, name)
+            if "mlflow" not in dataset.metadata or not dataset.path.exists():
+                continue
+            now = self._parameters_of(whole.to_outputs(name))
+            then = parameters_of_makers(self._store, name, digest_of_path(dataset.path))
+            differences = [_changed(made, now) for made in then]
+            if differences and all(differences):
+                raise ParameterError(
+                    f"{dataset.path} was made with other parameters ({differences[0]}); run from "
+                    f"the node that makes it (`--from-nodes`), or set them back"
+                )
 
     def _record(
         self, method: str, log: RunLog, pipeline: Pipeline, catalog: CatalogProtocol
@@ -161,7 +205,7 @@ class MlflowHooks:
         pool = pool_summary.get("pool_digest")
         with self._store_must_open():
             for method in self._methods:
-                self._logs[method] = self._open_run(method, pool)
+                self._open_run(method, pool)
 
     def _close(self, status: str, tags: dict[str, str]) -> None:
         """Close what is open, without an error of its own that would hide why."""
@@ -175,15 +219,15 @@ class MlflowHooks:
         """Close the runs of a session that Ctrl-C or a signal ended: Kedro tells no hook."""
         self._close("KILLED", {})
 
-    def _open_run(self, method: str, pool: str | None) -> RunLog:
+    def _open_run(self, method: str, pool: str | None) -> None:
         assert self._store is not None
         parameters = self._parameters_of(pipelines[method])
         code = digest_of_code()
         identity = {"method": method, "parameters": parameters, "code": code, "pool": pool}
         log = RunLog.find_or_create(self._store, method=method, key=digest_of_value(identity))
+        self._logs[method] = log  # before all else, so that it is closed whatever fails
         log.parameters({"method": method, **parameters})
         log.tags({"method": method, "code_digest": code, **_git_tags(self._root)})
-        return log
 
     def _parameters_of(self, pipeline: Pipeline) -> dict[str, Any]:
         keys = sorted(name[7:] for name in pipeline.inputs() if name.startswith("params:"))
@@ -214,7 +258,19 @@ def _plain(node_name: str) -> str:
     return node_name.rpartition(".")[2]
 
 
+def _changed(made: dict[str, str], now: dict[str, Any]) -> str:
+    """Name the parameters that both have, not alike, and that are more than a matter of cost."""
+    return ", ".join(
+        f"{name} {made[name]}, now {value}"
+        for name, value in sorted(now.items())
+        if name.rpartition(".")[2] not in _COST_ONLY and made.get(name, text(value)) != text(value)
+    )
+
+
 def _git_tags(root: Path) -> dict[str, str]:
+    if shutil.which("git") is None:
+        return {}
+
     def git(*arguments: str) -> str:
         result = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
