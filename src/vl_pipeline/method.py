@@ -9,7 +9,7 @@ frozen     what is not trained
 from dataclasses import dataclass
 from typing import Literal
 
-from vl_pipeline.curation.selection import Curator, needs_pair_scores
+from vl_pipeline.curation.selection import Curator, needs_counted_columns, needs_pair_scores
 from vl_pipeline.objectives.objective import ObjectiveRecipe
 from vl_pipeline.training.schedule import Schedule
 
@@ -47,7 +47,7 @@ class Method:
     @property
     def needs_counts(self) -> bool:
         """Whether its curator reads what the stage `count` counts over the raw pool."""
-        return getattr(self.curator, "needs_counts", False)
+        return needs_counted_columns(self.curator)
 
     @property
     def needs_caption_features(self) -> bool:

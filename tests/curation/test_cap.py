@@ -47,6 +47,24 @@ def test_a_cap_above_every_count_changes_nothing(features):
         np.testing.assert_array_equal(getattr(close, field.name), getattr(selection, field.name))
 
 
+@pytest.mark.parametrize("num_pairs", [40, 43])
+def test_the_cap_holds_over_blocks_of_which_each_keeps_its_best(num_pairs):
+    features = sign_vectors(range(4096 + 1, 4096 + 1 + num_pairs))
+    everything = candidates(features, sign_vectors([4095]))
+    rule = TargetSimilarity(
+        threshold=0.99,
+        threshold_mode=ThresholdMode.ABSOLUTE,
+        min_keep_fraction=0.5,
+        block_size=8,
+        max_per_text=5,
+    ).calibrate(everything)
+    blocks = [everything.rows[start : start + 8] for start in range(0, num_pairs, 8)]
+
+    parts = [rule.select(dataclasses.replace(everything, rows=rows)) for rows in blocks]
+
+    assert sum(part.keep.sum() for part in parts) == 5
+
+
 def test_without_a_cap_calibration_gives_the_rule_itself():
     assert CLOSE.calibrate(candidates(CROWDED, TARGETS)) is CLOSE
 

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.fakes import candidates, captioned, sign_vectors
+from vl_pipeline.curation.column_rules import ColumnRules
 from vl_pipeline.curation.image_text_agreement import ImageTextAgreement
 from vl_pipeline.curation.intersection import Intersection, intersection_of
 from vl_pipeline.curation.keep_all import KeepAll
 from vl_pipeline.curation.named_in_caption import NamedInCaption
 from vl_pipeline.curation.random_subset import RandomSubset
-from vl_pipeline.curation.selection import needs_pair_scores
+from vl_pipeline.curation.selection import needs_counted_columns, needs_pair_scores
 from vl_pipeline.curation.target_similarity import TargetSimilarity, ThresholdMode
 from vl_pipeline.errors import ParameterError
 
@@ -142,3 +143,9 @@ def test_an_intersection_needs_pair_scores_if_either_rule_does():
     assert needs_pair_scores(intersection_of(KeepAll, ImageTextAgreement))
     assert needs_pair_scores(intersection_of(ImageTextAgreement, KeepAll))
     assert not needs_pair_scores(intersection_of(KeepAll, NamedInCaption))
+
+
+@pytest.mark.parametrize("rules", [(KeepAll, ColumnRules), (ColumnRules, KeepAll)])
+def test_a_rule_that_needs_counted_columns_says_so_from_within_an_intersection(rules):
+    assert needs_counted_columns(intersection_of(*rules))
+    assert not needs_counted_columns(intersection_of(KeepAll, RandomSubset))

@@ -248,6 +248,13 @@ def test_quantile_equals_the_absolute_threshold_it_calibrates_to(texts, targets,
     assert (as_absolute.keep == calibrated.select(block).keep).all()
 
 
+@pytest.mark.parametrize("num_scores", [0, 1, 4])
+def test_a_quantile_of_zero_lets_every_pair_pass(num_scores):
+    scores = np.linspace(-0.5, 0.5, num_scores, dtype=np.float32)
+
+    assert (scores > between_scores(scores, 0.0)).all()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.9])
 def test_quantile_keeps_about_the_share_that_scores_higher(share):
     features = unit(*np.random.default_rng(0).normal(size=(1000, 8)))

@@ -3,7 +3,7 @@ import math
 import open_clip
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from tests.fakes import objective_of
 from tests.reference import contrastive as reference
@@ -169,17 +169,7 @@ def test_diversity_is_added_by_its_weights():
     assert report["loss_covariance"].item() == parts[2]
 
 
-@pytest.mark.parametrize("given", [{}, {"loss": "image_to_text"}])
-def test_direction_is_an_earlier_name_of_the_loss_and_the_later_word(given):
-    parameters = given | {"direction": "symmetric"}
-
-    assert Contrastive(loss="symmetric") == TypeAdapter(Contrastive).validate_python(parameters)
-    assert Contrastive(loss="symmetric") == Contrastive(**parameters)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"loss": "sigmoid"}, {"direction": "both"}, {}, {"loss": "siglip", "bias": 1}]
-)
+@pytest.mark.parametrize("wrong", [{"loss": "sigmoid"}, {}, {"loss": "siglip", "bias": 1}])
 def test_a_loss_that_does_not_exist_is_refused(wrong):
     with pytest.raises(ValidationError):
         Contrastive(**wrong)

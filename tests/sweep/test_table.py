@@ -54,6 +54,14 @@ def test_first_reach_is_the_first_validation_at_the_goal_or_none():
     assert row.first_reach("food", 0.3) == [200, None]
 
 
+def test_relaxed_share_counts_pairs_that_a_second_rule_let_pass():
+    cell = result("cit_and_image_text", value=0.9, seed=0, accuracy=0.5)
+    by_both = {"kept_by_threshold_and_agreement": 6, "kept_by_relaxation_and_agreement": 4}
+    cell["rounds"] = [{"num_kept": 10, **by_both}]
+
+    assert rows_of([cell])[0].relaxed_share.mean == pytest.approx(0.4)
+
+
 def test_relaxed_share_counts_pairs_of_all_rounds():
     cell = result("cit", seed=0, accuracy=0)
     cell["rounds"] = [

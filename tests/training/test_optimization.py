@@ -121,9 +121,10 @@ class Parts(nn.Module):
 LAMB = {"optimizer": "lamb", "learning_rate": 0.01, "weight_decay": 0.3}
 
 
-def test_lamb_takes_the_steps_of_the_formula_written_out_and_clips_nothing():
+@pytest.mark.parametrize("decay", [0.3, 0.0])
+def test_lamb_takes_the_steps_of_the_formula_written_out_and_clips_nothing(decay):
     modules = Parts()
-    optimizer = build_optimizer(modules, optimization(**LAMB))
+    optimizer = build_optimizer(modules, optimization(**LAMB | {"weight_decay": decay}))
     expected = {
         name: reference.Lamb(p.flatten().tolist()) for name, p in modules.named_parameters()
     }
@@ -138,7 +139,7 @@ def test_lamb_takes_the_steps_of_the_formula_written_out_and_clips_nothing():
                 learning_rate=0.01,
                 beta1=0.9,
                 beta2=0.999,
-                weight_decay=0.0 if is_vector else 0.3,
+                weight_decay=0.0 if is_vector else decay,
                 is_rescaled=not is_vector,
             )
         optimizer.step()

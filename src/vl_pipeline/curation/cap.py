@@ -11,7 +11,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from vl_pipeline.curation.draws import largest_draws, uniform_draws_per_text
-from vl_pipeline.curation.selection import DROPPED, Candidates, Curator, Selection
+from vl_pipeline.curation.selection import (
+    DROPPED,
+    Candidates,
+    Curator,
+    Selection,
+    concatenate,
+)
 
 
 def cap_per_text(
@@ -19,10 +25,11 @@ def cap_per_text(
 ) -> "CappedPerText":
     """Settle how far each text's draws go, from what `curator` keeps of a sample.
 
-    On the whole pool the cap is exact. On a part of it, a text's share of the sample stands for its
-    share of the pool: a text with n of the sample's kept pairs is taken to have n * pool / sample,
-    and each is kept with the chance that makes `max_per_text` of them. A text that the sample does
-    not hold is not capped. Each round of training draws anew, so no pair is left out for good.
+    On the whole pool, cut into blocks in its order, the cap is exact. On a part of it, a text's
+    share of the sample stands for its share of the pool: a text with n of the sample's kept pairs
+    is taken to have n * pool / sample, and each is kept with the chance that makes `max_per_text`
+    of them. A text that the sample does not hold is not capped. Each round of training draws anew,
+    so no pair is left out for good.
 
     Args:
         curator: Calibrated; names a nearest target text for each pair it keeps.
@@ -30,7 +37,7 @@ def cap_per_text(
         max_per_text: Pairs of the pool that each target text may keep.
         seed: Another seed draws others.
     """
-    kept = curator.select(sample).kept
+    kept = _selected_in_blocks(curator, sample).kept
     num_texts, num_pairs = len(sample.target_texts), sample.pool.num_rows
     if len(sample) == num_pairs:
         draws = _draw(kept, sample, seed)
@@ -68,6 +75,13 @@ class CappedPerText:
         keep = close.keep & (draws <= self.limits[close.nearest_target])
         reason = np.where(keep, close.reason, close.reasons.index(DROPPED)).astype(np.int8)
         return dataclasses.replace(close, keep=keep, reason=reason)
+
+
+def _selected_in_blocks(curator: Curator, sample: Candidates) -> Selection:
+    size = curator.block_size or max(1, len(sample))
+    blocks = [sample.rows[start : start + size] for start in range(0, len(sample), size)]
+    parts = [curator.select(dataclasses.replace(sample, rows=rows)) for rows in blocks]
+    return concatenate(parts or [curator.select(sample)])
 
 
 def _draw(selection: Selection, candidates: Candidates, seed: int) -> Float64[np.ndarray, " n"]:

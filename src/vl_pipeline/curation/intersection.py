@@ -16,6 +16,7 @@ from vl_pipeline.curation.selection import (
     Candidates,
     Curator,
     Selection,
+    needs_counted_columns,
     needs_pair_scores,
 )
 from vl_pipeline.errors import ParameterError
@@ -73,13 +74,16 @@ class Intersection:
 
 def intersection_of(first_rule: type[Curator], second_rule: type[Curator]) -> type[Curator]:
     """Make the rule whose parameters are `first` and `second`, each those of its own rule."""
-    needs_scores = needs_pair_scores(first_rule) or needs_pair_scores(second_rule)
+    rules = (first_rule, second_rule)
+    any_needs_scores = any(needs_pair_scores(rule) for rule in rules)
+    any_needs_counts = any(needs_counted_columns(rule) for rule in rules)
 
     @parameters(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
     class IntersectionOfTwo(Intersection):
         first: first_rule
         second: second_rule
 
-        needs_pair_scores = needs_scores
+        needs_pair_scores = any_needs_scores
+        needs_counts = any_needs_counts
 
     return IntersectionOfTwo

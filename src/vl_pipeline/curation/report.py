@@ -35,11 +35,11 @@ def curation_report(
 
     Returns:
         Statistics with the manifest's digest, and the share kept at each threshold (empty for
-        curators that do not score).
+        curators that do not score, and for those that do not keep all that passes).
     """
     statistics = selection_statistics(selection, num_targets=len(target_texts))
     report = {"manifest_digest": digest_of_manifest(manifest), **statistics}
-    if not _is_scored(selection):
+    if not _keeps_what_passes(selection):
         return report, []
     kept = kept_against_threshold(selection.score, CURVE_THRESHOLDS.tolist())
     curve = [
@@ -64,7 +64,8 @@ def draw_curation(
     if _is_scored(selection):
         score, threshold = selection.score, selection.threshold
         draw_score_histogram(score, threshold, folder / "score_histogram.png")
-        draw_kept_against_threshold(score, threshold, folder / "kept_against_threshold.png")
+        if _keeps_what_passes(selection):
+            draw_kept_against_threshold(score, threshold, folder / "kept_against_threshold.png")
         if (selection.kept.nearest_target >= 0).all():
             hits = hits_per_target(selection.kept, len(target_texts))
             draw_hits_per_target(hits, None, target_texts, folder / "hits_per_target.png")
@@ -99,3 +100,10 @@ def _pictures(
 
 def _is_scored(selection: Selection) -> bool:
     return len(selection) > 0 and not np.isnan(selection.score).any()
+
+
+def _keeps_what_passes(selection: Selection) -> bool:
+    """Whether another threshold would keep what it says: neither cap nor second rule drops any."""
+    if not _is_scored(selection) or selection.threshold is None:
+        return False
+    return bool(selection.keep[selection.score > selection.threshold].all())

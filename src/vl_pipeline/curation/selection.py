@@ -180,6 +180,11 @@ def needs_pair_scores(curator: type[Curator]) -> bool:
     return getattr(curator, "needs_pair_scores", False)
 
 
+def needs_counted_columns(curator: type[Curator]) -> bool:
+    """Whether a rule reads columns that were counted over the raw pool."""
+    return getattr(curator, "needs_counts", False)
+
+
 def concatenate(parts: list[Selection]) -> Selection:
     """Join answers of one curator, in order.
 

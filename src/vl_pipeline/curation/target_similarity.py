@@ -43,7 +43,8 @@ class TargetSimilarity:
             floor(min_keep_fraction * n) of it are kept instead; 0 switches that off.
         block_size: Captions judged together; below 1 / min_keep_fraction nothing is relaxed.
         max_per_text: Pairs of the pool that each target text may keep, of those that are close to
-            it; None caps nothing. In a round of training it holds on average (`cap_per_text`).
+            it; None caps nothing. It holds on average in a round of training, and before training
+            where the pool is too large to be calibrated on as a whole (`cap_per_text`).
         seed: Of the cap's draws; another seed keeps others.
 
     Source: CiT (arXiv 2301.02241); the relaxation is in its released code only (engine.py:262).
@@ -109,8 +110,11 @@ def between_scores(score: Float32[np.ndarray, " n"], share: float) -> float:
     A quantile that is itself a score would let that pair pass or not by its last bit, which
     differs with how many similarities are computed at once. Scores that tie at the quantile pass
     together: many captions may be a target text word for word. Scores tie that differ by rounding:
-    a text's features depend on its company in a batch, in their last bits.
+    a text's features depend on its company in a batch, in their last bits. A share of 0 lets all
+    pass.
     """
+    if not share:
+        return -1.0
     ordered = np.sort(score).astype(np.float64)
     num_below = int(share * (len(ordered) - 1)) + 1
     if num_below == len(ordered):

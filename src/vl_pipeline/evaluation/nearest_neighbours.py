@@ -90,5 +90,7 @@ def _winners(
     labels: Int64[np.ndarray, "n k"], weights: Float64[np.ndarray, "n k"]
 ) -> Int64[np.ndarray, " n"]:
     """Give the label of most weight in each row; of equals the one that comes first."""
-    votes = (weights[:, None, :] * (labels[:, :, None] == labels[:, None, :])).sum(axis=2)
-    return labels[np.arange(len(labels)), votes.argmax(axis=1)]
+    rows = np.arange(len(labels))
+    by_class = np.zeros((len(labels), labels.max() + 1))
+    np.add.at(by_class, (rows[:, None], labels), weights)
+    return labels[rows, np.take_along_axis(by_class, labels, axis=1).argmax(axis=1)]

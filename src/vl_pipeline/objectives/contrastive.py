@@ -4,13 +4,12 @@ CiT trains in one direction only, CLIP averages both, SigLIP asks of each combin
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from jaxtyping import Float
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
-from pydantic_core import ArgsKwargs
 from torch import Tensor
 
 from vl_pipeline.models.dual_encoder import DualEncoder
@@ -53,9 +52,6 @@ class Symmetric:
 class Contrastive:
     """Images and captions of a batch find each other, and keep apart where that is asked for.
 
-    `direction` is an earlier name of `loss`, and wins over it where both are given: what a run
-    adds to `conf/base` is the later word.
-
     Attributes:
         loss: `image_to_text` is CiT's, `symmetric` CLIP's, `siglip` SigLIP's.
         uniformity_weight: Of `diversity.uniformity`, beside 1 for the loss; 0 leaves it out.
@@ -65,15 +61,6 @@ class Contrastive:
     loss: Literal["image_to_text", "symmetric", "siglip"]
     uniformity_weight: Annotated[float, Ge(0)] = 0.0
     covariance_weight: Annotated[float, Ge(0)] = 0.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_earlier_name(cls, given: Any) -> Any:
-        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
-        if isinstance(values, dict) and "direction" in values:
-            values = values | {"loss": values["direction"]}
-            del values["direction"]
-        return values
 
     def build(self, model: DualEncoder, *, seed: int) -> Objective:
         """Give the objective; its only weight, SigLIP's bias, depends on neither model nor seed."""

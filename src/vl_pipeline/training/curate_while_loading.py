@@ -30,8 +30,10 @@ class CurateWhileLoading:
 
     The pool is traversed without end in shuffled passes. A round ends with the pair that fills it,
     and the next one goes on right behind: over a pass, each pair that a curation before training
-    keeps is trained on once, as long as the answer does not depend on blocks. The set that was
-    curated before training is not used but to compare with.
+    keeps is trained on at most once, as long as the answer does not depend on blocks. A round that
+    reaches into the next pass passes over what it has seen in this one, and the part of a batch
+    that is left when a whole pool did not fill a round is not trained on. The set that was curated
+    before training is not used but to compare with.
 
     Attributes:
         fill_steps: Optimiser steps a round feeds.

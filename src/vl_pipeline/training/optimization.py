@@ -40,17 +40,24 @@ class Optimization:
 
 
 def build_optimizer(modules: nn.Module, optimization: Optimization) -> torch.optim.Optimizer:
-    """Build the optimiser over every parameter that is trained, in groups by weight decay."""
-    groups: dict[float, list[nn.Parameter]] = {}
+    """Build the optimiser over every parameter that is trained, in groups by weight decay.
+
+    LAMB rescales the steps of matrices by their norms, and those of vectors not.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in modules.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(_weight_decay_of(name, parameter, optimization), []).append(parameter)
-    grouped = [{"params": members, "weight_decay": decay} for decay, members in groups.items()]
+            decay = _weight_decay_of(name, parameter, optimization)
+            groups.setdefault((decay, parameter.ndim > 1), []).append(parameter)
+    grouped = [
+        {"params": members, "weight_decay": decay, "always_adapt": is_matrix}
+        for (decay, is_matrix), members in groups.items()
+    ]
     rate, betas = optimization.learning_rate, (optimization.beta1, optimization.beta2)
     if optimization.optimizer == "lamb":
         from timm.optim.lamb import Lamb
 
-        # Its default clips gradients to a norm of 1. Vectors, whose decay is 0, are not rescaled.
+        # Its default clips gradients to a norm of 1.
         return Lamb(grouped, lr=rate, betas=betas, max_grad_norm=None)
     return torch.optim.AdamW(grouped, lr=rate, betas=betas, fused=True)
 
