@@ -153,6 +153,31 @@ def test_columns_of_a_table_are_matched_by_its_key_and_missing_ones_are_null(
     assert found["punsafe"].to_pylist() == [None, None, 0.9]
 
 
+@pytest.mark.parametrize("key", ["uid", "image_hash"])
+def test_digests_in_upper_case_are_matched_and_how_many_is_logged(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pool_table(3)
+    digest = pool[key][1].as_py().upper()
+    pq.write_table(pa.table({key: [digest], "punsafe": [0.9]}), tmp_path / "unsafe.parquet")
+
+    with caplog.at_level("INFO"):
+        found = with_columns_of(pool, tmp_path / "unsafe.parquet")
+
+    assert found["punsafe"].to_pylist() == [None, 0.9, None]
+    assert f"knows 1 of 3 pairs, by {key}" in caplog.text
+
+
+def test_a_table_that_knows_no_pair_of_the_pool_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "unsafe.parquet"
+    pq.write_table(pa.table({"url": ["http://u", None], "punsafe": [0.9, 0.1]}), file)
+    pool = pool_table(2, url=["https://u", None])
+
+    with pytest.raises(ParameterError, match=r"unsafe.parquet, which knows none of the pool's 2"):
+        with_columns_of(pool, file)
+    assert with_columns_of(pool.slice(0, 0), file)["punsafe"].to_pylist() == []
+
+
 @pytest.mark.parametrize(
     "columns", [{"key": ["a"], "punsafe": [0.5]}, {"uid": ["a"], "width": [5]}, {"uid": ["a"]}]
 )
@@ -168,3 +193,10 @@ def test_a_table_that_cannot_be_matched_or_brings_nothing_is_refused(
 def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"count.columns is .*gone.parquet"):
         with_columns_of(pool_table(1), tmp_path / "gone.parquet")
+
+
+def test_a_table_whose_key_is_no_text_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"uid": [["a"]], "punsafe": [0.5]}), tmp_path / "t.parquet")
+
+    with pytest.raises(ParameterError, match=r"count.columns is .*t.parquet.*Unsupported cast"):
+        with_columns_of(pool_table(1), tmp_path / "t.parquet")

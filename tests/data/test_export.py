@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+from open_clip_train.data import filter_no_caption_or_no_image
 
 from tests.fakes import LIMITS, distinct_picture, pair_members, pool_table, write_tar
 from tests.projects import copy_project, run
@@ -96,6 +97,31 @@ def test_ingest_reads_back_the_same_pairs(tmp_path, pool):
     for column in ("uid", "caption", "url", "image_hash"):
         assert index.pairs[column].to_pylist() == pool[column].to_pylist()
     assert index.ledger.num_rows == 0
+
+
+def test_pictures_of_other_formats_are_called_what_trainers_take(tmp_path):
+    kinds = ["GIF", "BMP", "TIFF", "AVIF"]
+    members = [
+        pair_members(kind, image=distinct_picture(number, kind=kind))
+        for number, kind in enumerate(kinds)
+    ]
+    write_tar(tmp_path / "pool/0.tar", *members)
+    pool = index_shard(tmp_path / "pool/0.tar", "0.tar", LIMITS).pairs
+    export_pairs(
+        manifest_of(pool["uid"].to_pylist()),
+        pool=pool,
+        images=PoolImages(pool, tmp_path / "pool"),
+        folder=tmp_path / "out",
+        pairs_per_shard=4,
+    )
+
+    samples = list(webdataset.WebDataset(str(tmp_path / "out/00000.tar"), shardshuffle=False))
+    again = index_shard(tmp_path / "out/00000.tar", "0.tar", LIMITS)
+
+    assert [
+        sample["__key__"] for sample in samples if filter_no_caption_or_no_image(sample)
+    ] == kinds
+    assert again.pairs["uid"].to_pylist() == pool["uid"].to_pylist()
 
 
 def test_json_and_manifest_say_where_a_pair_came_from_and_why_it_was_kept(tmp_path, pool):

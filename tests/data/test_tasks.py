@@ -6,6 +6,7 @@ from vl_pipeline.data.tasks import (
     ClassificationTask,
     RetrievalTask,
     Tasks,
+    read_class_names,
     read_target_texts,
     read_task,
 )
@@ -66,6 +67,47 @@ def test_retrieval_task_is_read_with_all_captions_of_an_image(tmp_path):
     assert [distinct_picture(0), distinct_picture(1)] == task.images
 
 
+def write_retrieval(folder, *captions: bytes):
+    parts = [
+        pair_members(f"s{n}", caption=caption, image=distinct_picture(n))
+        for n, caption in enumerate(captions)
+    ]
+    write_tar(folder / "test" / "0.tar", *parts)
+    (folder / "dataset_type.txt").write_text("retrieval\n")
+    return folder
+
+
+def test_blank_lines_are_no_captions(tmp_path):
+    folder = write_retrieval(tmp_path / "flickr", b"\xef\xbb\xbfa dog\n\n \na small dog\n\n")
+
+    task = read_task(folder, split="test")
+
+    assert isinstance(task, RetrievalTask)
+    assert task.captions == [["a dog", "a small dog"]]
+
+
+@pytest.mark.parametrize(
+    ("caption", "message"),
+    [(b"", "is empty"), (b"\n \n", "is empty"), (b"\xff", "is not UTF-8")],
+)
+def test_image_without_a_caption_to_read_is_refused_by_name(tmp_path, caption, message):
+    folder = write_retrieval(tmp_path / "flickr", b"a dog", caption)
+
+    with pytest.raises(ShardError, match=rf"flickr/test/0\.tar: 's1': its \.txt {message}"):
+        read_task(folder, split="test")
+
+
+def test_label_or_list_of_classes_that_is_not_utf_8_is_refused_by_name(tmp_path):
+    samples = [("s0.webp", distinct_picture(0, kind="WEBP")), ("s0.cls", b"\xff")]
+    folder = write_classification(tmp_path / "pets", [samples])
+
+    with pytest.raises(ShardError, match=r"pets/test/0\.tar: 's0': its \.cls is not UTF-8"):
+        read_task(folder, split="test")
+    (folder / "classnames.txt").write_bytes(b"\xff")
+    with pytest.raises(ShardError, match=r"pets/classnames\.txt is not UTF-8"):
+        read_class_names(folder)
+
+
 def test_target_texts_are_the_class_names_of_all_tasks_each_once(tmp_path):
     write_classification(tmp_path / "pets", names="dog\ncat\n")
     write_classification(tmp_path / "zoo", names="giraffe\ncat\n")
@@ -86,6 +128,20 @@ def test_empty_list_of_classes_is_refused(tmp_path):
 
     with pytest.raises(ShardError, match="is empty"):
         read_task(folder, split="test")
+
+
+def test_byte_order_mark_is_no_part_of_the_first_class(tmp_path):
+    names = "\ufeffdog\r\ncat\r\n\r\n"
+    folder = write_classification(tmp_path / "pets", [classified("s0", "0", 0)], names=names)
+
+    assert read_class_names(folder) == ["dog", "cat"]
+
+
+def test_blank_line_among_classes_is_refused_because_labels_count_lines(tmp_path):
+    folder = write_classification(tmp_path / "pets", names="dog\n \ncat\n")
+
+    with pytest.raises(ShardError, match=r"classnames\.txt: line 2 is blank"):
+        read_class_names(folder)
 
 
 def test_split_without_shards_is_refused(tmp_path):

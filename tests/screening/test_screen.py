@@ -12,6 +12,7 @@ from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.shards import index_shard
 from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.errors import ShardError
+from vl_pipeline.screening.evaluation_images import TaskImages
 from vl_pipeline.screening.leaks import plain_text
 from vl_pipeline.screening.parameters import Duplicates, ImageEncoder, LeakGate, Screening
 from vl_pipeline.screening.screen import Screened, screen_pool
@@ -120,6 +121,16 @@ def test_a_task_without_images_cannot_be_protected(tmp_path):
 
     with pytest.raises(ShardError, match=r"gone has no folder test or val"):
         screen_pool(pairs, SCREENING, folder=tmp_path / "pool", tasks=tasks, cache=tmp_path)
+
+
+def test_image_of_a_task_that_cannot_be_decoded_is_named(tmp_path):
+    asked = [pair_members("s0", image=blobs(1)), pair_members("s1", image=b"no image")]
+    write_tar(tmp_path / "seen/val/0.tar", *asked)
+    (tmp_path / "seen/dataset_type.txt").write_text("retrieval")
+    tasks = Tasks(folder=str(tmp_path), curate_for=("seen",), evaluate_on=("seen",))
+
+    with pytest.raises(ShardError, match=r"image seen/val/1: no image of a known format"):
+        TaskImages(tasks).describe()
 
 
 def test_near_duplicate_goes_and_all_captions_of_the_first_file_stay(tmp_path):

@@ -1,6 +1,8 @@
 """A set of pairs as shards that other trainers read: original image bytes, original keys.
 
-<folder>/00000.tar ...     <key>.jpg (or .png, .webp), <key>.txt, <key>.json; pool order
+<folder>/00000.tar ...     <key>.jpg (or .png, .webp), <key>.txt, <key>.json; pool order.
+                           Other formats are called .jpg too: readers look at the bytes, and
+                           open_clip's trainer passes over names such as .gif and .bmp
 <folder>/manifest.parquet  one row per pair: uid, where it is, where it came from, why it was kept
 <folder>/uids.npy          DataComp's subset file: sorted uids as pairs of unsigned 64-bit integers
 <folder>/sizes.json        pairs of each shard, which open_clip's trainer reads

@@ -42,13 +42,18 @@ class PairList:
     image_hashes: frozenset[str]
     urls: frozenset[str]
 
-    def holds(self, pairs: pa.Table) -> Bool[np.ndarray, " n"]:
-        """Say of each row of a table with the columns `COLUMNS` whether it is listed."""
-        listed = np.zeros(pairs.num_rows, dtype=bool)
+    def entry_of(self, pairs: pa.Table) -> pa.ChunkedArray:
+        """Give the entry that lists each row of a table with the columns `COLUMNS`, or null."""
+        entries: list[pa.ChunkedArray] = []
         for column, values in zip(COLUMNS, (self.uids, self.image_hashes, self.urls), strict=True):
             value_set = pa.array(sorted(values), pa.string())
-            listed |= pc.is_in(pairs[column], value_set=value_set).to_numpy()
-        return listed
+            is_listed = pc.is_in(pairs[column], value_set=value_set)
+            entries.append(pc.if_else(is_listed, pairs[column], None))
+        return pc.coalesce(*entries)
+
+    def holds(self, pairs: pa.Table) -> Bool[np.ndarray, " n"]:
+        """Say of each row of a table with the columns `COLUMNS` whether it is listed."""
+        return pc.is_valid(self.entry_of(pairs)).to_numpy()
 
 
 def read_pair_list(path: Path) -> PairList:

@@ -91,7 +91,7 @@ def read_class_names(folder: Path) -> list[str]:
 def is_retrieval(folder: Path) -> bool:
     """Say whether a task's images come with captions instead of labels."""
     kind = folder / "dataset_type.txt"
-    return kind.exists() and kind.read_text().strip() == "retrieval"
+    return kind.exists() and _read_text(kind).strip() == "retrieval"
 
 
 def has_split(folder: Path, split: str) -> bool:
@@ -103,29 +103,45 @@ def read_task(folder: Path, *, split: str) -> ClassificationTask | RetrievalTask
     """Read one split of a task, images and all.
 
     Raises:
-        ShardError: If the folder does not have the layout, or a label is no class.
+        ShardError: If the folder does not have the layout, a label is no class, or an image that is
+            to be retrieved has no caption.
     """
-    samples = list(_read_samples(folder / split))
-    images = [_image_of(sample, folder) for sample in samples]
+    samples = _read_samples(folder / split)
+    images = [_image_of(sample) for sample in samples]
     if is_retrieval(folder):
-        captions = [_text_of(sample, "txt", folder).splitlines() for sample in samples]
+        captions = [_captions_of(sample) for sample in samples]
         return RetrievalTask(name=folder.name, images=images, captions=captions)
     class_names = read_class_names(folder)
-    labels = np.array([_label_of(sample, folder, len(class_names)) for sample in samples])
+    labels = np.array([_label_of(sample, len(class_names)) for sample in samples])
     templates = _read_lines(folder / "zeroshot_classification_templates.txt")
     return ClassificationTask(
         name=folder.name, images=images, labels=labels, class_names=class_names, templates=templates
     )
 
 
-def _label_of(sample: dict[str, bytes], folder: Path, num_classes: int) -> int:
-    text = _text_of(sample, "cls", folder).strip()
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """Files of one key, by suffix, and where they are."""
+
+    place: str
+    files: dict[str, bytes]
+
+
+def _label_of(sample: _Sample, num_classes: int) -> int:
+    text = _text_of(sample, "cls").strip()
     if not text.isdecimal() or int(text) >= num_classes:
         raise ShardError(
-            f"{folder}: label '{text}' has no name; classnames.txt lists {num_classes}, labels "
-            f"count from 0"
+            f"{sample.place}: label '{text}' has no name; classnames.txt lists {num_classes}, "
+            f"labels count from 0"
         )
     return int(text)
+
+
+def _captions_of(sample: _Sample) -> list[str]:
+    captions = [line for line in _text_of(sample, "txt").splitlines() if line.strip()]
+    if not captions:
+        raise ShardError(f"{sample.place}: its .txt is empty; it holds one caption a line")
+    return captions
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -134,41 +150,57 @@ def _read_lines(path: Path) -> list[str]:
             f"{path} does not exist; a task folder has the layout of CLIP_benchmark, set "
             f"tasks.folder, tasks.curate_for and tasks.evaluate_on (conf/base/parameters_tasks.yml)"
         )
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    if not lines:
+    text = _read_text(path).rstrip()
+    if not text:
         raise ShardError(f"{path} is empty; it lists one entry a line")
+    lines = [line.strip() for line in text.split("\n")]
+    if "" in lines:  # labels are numbers of lines
+        raise ShardError(f"{path}: line {lines.index('') + 1} is blank; remove it, or fill it in")
     return lines
 
 
-def _read_samples(folder: Path) -> list[dict[str, bytes]]:
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ShardError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+
+
+def _read_samples(folder: Path) -> list[_Sample]:
     shards = sorted(folder.glob("*.tar"), key=lambda path: (len(path.name), path.name))
     if not shards:
         raise ShardError(f"{folder} holds no .tar; a split holds 0.tar, 1.tar, ...")
-    samples: list[dict[str, bytes]] = []
+    samples: list[_Sample] = []
     for shard in shards:
         index = index_tar(shard)
         damage = index.damage or ", ".join(f"'{key}' comes twice" for key in index.repeated_keys)
         if damage:
             raise ShardError(f"{shard}: {damage}; evaluation needs the whole task, restore it")
         data = shard.read_bytes()
-        samples += [_members(data, members) for members in index.samples.values()]
+        samples += [
+            _Sample(place=f"{shard}: '{key}'", files=_files(data, members))
+            for key, members in index.samples.items()
+        ]
     if not samples:
         raise ShardError(f"{folder} holds no samples; a split has at least one")
     return samples
 
 
-def _members(data: bytes, members: list[Member]) -> dict[str, bytes]:
+def _files(data: bytes, members: list[Member]) -> dict[str, bytes]:
     return {m.suffix: data[m.offset : m.offset + m.num_bytes] for m in members if m.kind == "file"}
 
 
-def _image_of(sample: dict[str, bytes], folder: Path) -> bytes:
+def _image_of(sample: _Sample) -> bytes:
     for suffix in IMAGE_SUFFIXES:
-        if suffix in sample:
-            return sample[suffix]
-    raise ShardError(f"{folder}: a sample has {sorted(sample)} but no image")
+        if suffix in sample.files:
+            return sample.files[suffix]
+    raise ShardError(f"{sample.place} has {sorted(sample.files)} but no image")
 
 
-def _text_of(sample: dict[str, bytes], suffix: str, folder: Path) -> str:
-    if suffix not in sample:
-        raise ShardError(f"{folder}: a sample has {sorted(sample)} but no .{suffix}")
-    return sample[suffix].decode()
+def _text_of(sample: _Sample, suffix: str) -> str:
+    if suffix not in sample.files:
+        raise ShardError(f"{sample.place} has {sorted(sample.files)} but no .{suffix}")
+    try:
+        return sample.files[suffix].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ShardError(f"{sample.place}: its .{suffix} is not UTF-8 ({error})") from error

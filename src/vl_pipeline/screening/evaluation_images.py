@@ -95,7 +95,11 @@ class TaskImages:
         return read.captions[int(number)][0] if isinstance(read, RetrievalTask) else None
 
     def describe(self) -> EvaluationImages:
-        """Hash every image; one split is in memory at a time."""
+        """Hash every image; one split is in memory at a time.
+
+        Raises:
+            ShardError: If a task cannot be read, or an image of it.
+        """
         names: list[str] = []
         captions: list[tuple[str, str]] = []
         digests: list[str] = []
@@ -105,7 +109,10 @@ class TaskImages:
             here = [f"{task}/{split}/{number}" for number in range(len(read.images))]
             names += here
             digests += [digest_of_bytes(image) for image in read.images]
-            looks += [_look(image) for image in read.images]
+            looks += [
+                _look(image, f"{self._folder}: image {name}")
+                for image, name in zip(read.images, here, strict=True)
+            ]
             if isinstance(read, RetrievalTask):
                 captions += [
                     (caption, name)
@@ -124,8 +131,13 @@ class TaskImages:
         return read_task(self._folder / task, split=split)
 
 
-def _look(image: bytes) -> tuple[bytes, bytes]:
-    shrunk = shrink(decode_rgb(image))
+def _look(image: bytes, place: str) -> tuple[bytes, bytes]:
+    try:
+        shrunk = shrink(decode_rgb(image))
+    except ShardError as error:
+        raise ShardError(
+            f"{place}: {error}; evaluation needs the whole task, restore it"
+        ) from error
     return perceptual_hash(shrunk), colour_grid(shrunk)
 
 

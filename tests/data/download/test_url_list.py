@@ -45,6 +45,14 @@ def test_tsv_and_parquet_are_read_under_the_columns_names(tmp_path):
         assert [(urls[0], captions[0])] == read(tmp_path / name, "URL", "TEXT")
 
 
+def test_quotes_of_a_tsv_are_part_of_the_caption_and_swallow_no_row(tmp_path):
+    captions = ['"it is" tall', '"never closed', "plain", '"again"', '5" pipe']
+    lines = ["url\tcaption", *(f"http://a.example/{n}\t{c}" for n, c in enumerate(captions))]
+    (tmp_path / "list.tsv").write_text("\n".join(lines) + "\n")
+
+    assert [caption for _, caption in read(tmp_path / "list.tsv")] == captions
+
+
 @pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.jsonl", "list.parquet"])
 def test_missing_column_is_named_beside_those_there_are(tmp_path, name):
     path = tmp_path / name
@@ -68,6 +76,16 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, name):
 
     with pytest.raises(ParameterError, match=f"download.url_list is .*{name}"):
         read(tmp_path / name)
+
+
+def test_column_that_is_no_text_or_comes_twice_is_refused_by_name(tmp_path):
+    lists = pa.table({"url": ["http://a.example/1.jpg"], "caption": [["one", "two"]]})
+    pq.write_table(lists, tmp_path / "lists.parquet")
+    (tmp_path / "twice.csv").write_text("url,caption,caption\nhttp://a.example/1.jpg,one,two\n")
+
+    for name in ("lists.parquet", "twice.csv"):
+        with pytest.raises(ParameterError, match=f"{name}.*with texts in the columns .*caption"):
+            read(tmp_path / name)
 
 
 def test_list_without_rows_is_refused(tmp_path):

@@ -40,6 +40,13 @@ def test_folder_may_have_brackets_in_its_name(tmp_path):
     assert list_files(tmp_path / "pool [v1]", "*.tar") == ["0.tar"]
 
 
+def test_a_name_that_no_file_can_have_is_not_there(tmp_path):
+    write_tar(tmp_path / "0.tar")
+
+    names = ("0.tar", "1.tar", "x" * 300, "\0")
+    assert [LocalFolder(tmp_path).has(name) for name in names] == [True, False, False, False]
+
+
 def test_stamp_changes_with_the_content_even_where_size_and_time_are_put_back(tmp_path):
     import os
 

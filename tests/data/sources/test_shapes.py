@@ -429,6 +429,33 @@ def test_rows_of_a_table_that_make_no_pair_are_charged(tmp_path):
     }
 
 
+def test_names_that_no_file_can_have_and_addresses_among_names_are_charged(tmp_path):
+    said = ["images/0.jpg", "x" * 300 + ".jpg", "http://a.example/1.jpg"]
+    rows = lines_of(*({"image": name, "caption": "a"} for name in said))
+    folder = write_files(tmp_path / "pool", {"images/0.jpg": PICTURES[0], "t.jsonl": rows})
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.pairs["key"].to_pylist() == ["t.jsonl#0"]
+    assert [(r["key"], r["rule"], r["value"]) for r in index.ledger.to_pylist()] == [
+        ("t.jsonl#1", "missing_image", said[1][:200]),
+        ("t.jsonl#2", "missing_image", said[2]),
+    ]
+
+
+FAR = pa.array([10**17] * 3, pa.timestamp("ms"))  # three million years from now
+
+
+def test_columns_of_a_table_of_names_that_are_not_asked_for_may_hold_anything(tmp_path):
+    columns = [pa.array(list(NAMED)), pa.array(CAPTIONS), FAR, FAR, pa.array([1, 2, 3])]
+    table = pa.Table.from_arrays(columns, names=["file_name", "caption", "when", "z", "z"])
+    folder = write_files(tmp_path / "pool", {**NAMED, "all.parquet": parquet_of(table)})
+
+    index = read_pool(folder, tmp_path / "scratch")
+
+    assert index.pairs["caption"].to_pylist() == CAPTIONS
+
+
 def test_rows_of_a_parquet_that_make_no_pair_are_charged(tmp_path):
     binary_text = pa.array([b"a", b"\xff", None, b"a", b"a"]).cast(pa.binary())
     text = pa.StringArray.from_buffers(5, *binary_text.buffers()[1:], binary_text.buffers()[0])
@@ -447,6 +474,9 @@ def test_rows_of_a_parquet_that_make_no_pair_are_charged(tmp_path):
     ]
 
 
+TWICE = pa.Table.from_arrays(
+    [pa.array(PICTURES), pa.array(CAPTIONS), pa.array(CAPTIONS)], names=["jpg", "text", "text"]
+)
 DAMAGED = {
     "0.parquet": b"PAR1 no",
     "1.parquet": b"",
@@ -456,6 +486,14 @@ DAMAGED = {
     "5.jsonl": b"{no\n",
     "6.arrow": arrow_file_of(STRUCTS)[:-40],
     "7.tsv": b"\xff\xfea\x00b\x00",
+    "8.parquet": parquet_of(TWICE),
+    "9.arrow": arrow_stream_of(TWICE),
+    "a.arrow": arrow_file_of(TWICE),
+    "b.parquet": parquet_of(TWICE.rename_columns(["jpg", "jpg", "text"])),
+    "c.parquet": parquet_of(pa.table({"jpg": PICTURES, "text": FAR})),
+    "d.parquet": parquet_of(pa.table({"jpg": PICTURES, "text": CAPTIONS, "url": FAR})),
+    "e.parquet": parquet_of(pa.table({"file_name": CAPTIONS, "text": FAR})),
+    "f.parquet": parquet_of(TWICE.drop(["jpg"]).append_column("file_name", pa.array(CAPTIONS))),
 }
 
 

@@ -16,30 +16,34 @@ def read_url_list(path: Path, *, url_column: str, caption_column: str) -> pa.Tab
     """Read a list as the columns `url` and `caption`, both strings, in the order of the file.
 
     Text files are UTF-8 and may be gzipped (`.csv.gz`); CSV and TSV begin with a line of column
-    names, and a CSV field in quotes may hold line breaks.
+    names. A CSV field in quotes may hold line breaks; TSV knows no quotes.
 
     Raises:
         ParameterError: If the file does not exist, is of another format or damaged, lacks one of
-            the columns, or has a column without a single value.
+            the columns, or has a column without a single value, or of what is no text.
     """
-    columns = {"download.url_column": url_column, "download.caption_column": caption_column}
+    columns = {"url": url_column, "caption": caption_column}
     try:
         table = _read(path, list(columns.values()))
-    except (pa.ArrowException, OSError) as error:
+        texts = {
+            name: table[column].cast(pa.string())
+            for name, column in columns.items()
+            if column in table.column_names
+        }
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise ParameterError(
             f"download.url_list is '{path}', which cannot be read ({error}); accepted are "
-            f"{', '.join(_SUFFIXES)}, the text formats also as .gz, in UTF-8"
+            f"{', '.join(_SUFFIXES)}, the text formats also as .gz, in UTF-8, with texts in the "
+            f"columns '{url_column}' and '{caption_column}'"
         ) from error
-    absent = [name for name, column in columns.items() if column not in table.column_names]
-    for parameter in absent or [n for n, c in columns.items() if _has_no_value(table[c])]:
+    absent = [name for name in columns if name not in texts]
+    for name in absent or [name for name, text in texts.items() if _has_no_value(text)]:
         raise ParameterError(
-            f"{parameter} is '{columns[parameter]}', but {path} has no value in such a column; its "
-            f"columns are {', '.join(table.column_names)} (conf/base/parameters_download.yml)"
+            f"download.{name}_column is '{columns[name]}', but {path} has no value in such a "
+            f"column; its columns are {', '.join(table.column_names)} "
+            f"(conf/base/parameters_download.yml)"
         )
-    text = pa.string()
-    return pa.table(
-        {"url": table[url_column].cast(text), "caption": table[caption_column].cast(text)}
-    )
+    return pa.table(texts)
 
 
 def _has_no_value(column: pa.ChunkedArray) -> bool:
@@ -62,7 +66,7 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
         case ".tsv":
             return csv.read_csv(
                 path,
-                parse_options=csv.ParseOptions(delimiter="\t"),
+                parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
                 convert_options=csv.ConvertOptions(column_types=strings),
             )
         case ".jsonl":

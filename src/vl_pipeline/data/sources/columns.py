@@ -55,7 +55,7 @@ def choose_columns(
     present, images = list(present), list(images)
     url = _usual(present, URL_NAMES)
     image = _named(named.image, images, "pool.image_column", place) or _usual(images, IMAGE_NAMES)
-    if image is None and (url or any(_is_address(name) for name in present)):
+    if image is None and (url or any(is_address(name) for name in present)):
         raise ShardError(list_of_addresses(place, url))
     caption = _named(named.caption, present, "pool.caption_column", place)
     caption = caption or _usual([name for name in present if name != image], CAPTION_NAMES)
@@ -68,6 +68,11 @@ def choose_columns(
             )
     assert image is not None and caption is not None
     return Columns(image=image, caption=caption, url=url)
+
+
+def is_address(value: object) -> bool:
+    """Say whether a cell, or a column's name, is an address."""
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 def list_of_addresses(place: str, column: str | None) -> str:
@@ -93,7 +98,3 @@ def _usual(present: list[str], usual: tuple[str, ...]) -> str | None:
     """The first usual name that is present, whatever its case."""
     by_name = {name.strip().lower(): name for name in reversed(present)}
     return next((by_name[name] for name in usual if name in by_name), None)
-
-
-def _is_address(value: str) -> bool:
-    return value.startswith(("http://", "https://"))

@@ -133,7 +133,8 @@ class LocalFolder:
         yield self._path / name
 
     def has(self, name: str) -> bool:
-        return (self._path / name).is_file()
+        # pathlib raises of a name that is too long.
+        return os.path.isfile(self._path / name)  # noqa: PTH113
 
 
 class LocalFile:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vl_pipeline.data.ledger import Rejection
@@ -16,12 +15,13 @@ from vl_pipeline.data.sources.columns import (
     Columns,
     NamedColumns,
     choose_columns,
+    is_address,
     list_of_addresses,
 )
 from vl_pipeline.data.sources.folder import SourceFolder
 from vl_pipeline.data.sources.index import escaped, rejection_of
 from vl_pipeline.data.sources.loose import Bunch, LoosePair, captions_in, text_of
-from vl_pipeline.data.sources.pictures import DamagedTableError
+from vl_pipeline.data.sources.pictures import DamagedTableError, damage_named
 from vl_pipeline.errors import ShardError
 
 _DELIMITERS = ",;|\t"
@@ -41,18 +41,17 @@ def read_naming_table(
     A pair is called after the table and its row, which counts from 0: `captions.csv#0`.
 
     Raises:
-        ShardError: If a column is missing, or the table holds addresses and no names.
+        ShardError: If a column is missing, or the table holds addresses alone and no names.
         DamagedTableError: If the table cannot be read.
     """
     with folder.local_copy(name) as path:
-        names, rows = _read(path, suffix=name.rpartition(".")[2].lower())
-    columns = choose_columns(names, names, named, place=folder.address(name))
+        columns, rows = _read(path, name, named, place=folder.address(name))
     pairs: list[LoosePair] = []
     rejections: list[Rejection] = []
     for number, row in enumerate(rows):
         key = f"{name}#{number}"
         try:
-            picture = _picture_of(row, columns, name=name, place=folder.address(name), find=find)
+            picture = _picture_of(row, columns, name=name, find=find)
         except UnusablePairError as error:
             rejections.append(rejection_of(error, shard=name, key=key))
             continue
@@ -65,18 +64,20 @@ def read_naming_table(
     return Bunch(pairs=tuple(pairs), rejections=tuple(rejections))
 
 
-def _picture_of(row: Row, columns: Columns, *, name: str, place: str, find: FindPicture) -> str:
+def _said_in(row: dict[str, Any], columns: Columns) -> list[Any]:
+    cell = row.get(columns.image)
+    return [one for one in (cell if isinstance(cell, list) else [cell]) if one]
+
+
+def _picture_of(row: Row, columns: Columns, *, name: str, find: FindPicture) -> str:
     if row is None:
         raise UnusablePairError("unreadable_json", value="", limit="a JSON object")
-    cell = row.get(columns.image)
-    said = [one for one in (cell if isinstance(cell, list) else [cell]) if one]
+    said = _said_in(row, columns)
     if len(said) > 1:
         raise UnusablePairError("several_images", value=str(len(said)), limit="one image")
     picture = said[0] if said else None
-    if isinstance(picture, str) and picture.startswith(("http://", "https://")):
-        raise ShardError(list_of_addresses(place, columns.image))
     found = None
-    if isinstance(picture, str) and escaped(picture) == picture:
+    if isinstance(picture, str) and escaped(picture) == picture and not is_address(picture):
         found = find(name, picture)
     if found is None:
         limit = "a file below pool.folder"
@@ -84,19 +85,26 @@ def _picture_of(row: Row, columns: Columns, *, name: str, place: str, find: Find
     return found
 
 
-def _read(path: Path, *, suffix: str) -> tuple[list[str], list[Row]]:
-    """Give columns and rows of a table."""
-    try:
+def _read(path: Path, name: str, named: NamedColumns, *, place: str) -> tuple[Columns, list[Row]]:
+    """Choose a table's columns, and give its rows; of a Parquet file no other column is read."""
+    suffix = name.rpartition(".")[2].lower()
+    rows: list[Row] = []
+    with damage_named():
         if suffix == "parquet":
-            table = pq.read_table(path)
-            return table.column_names, table.to_pylist()
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-        names, rows = _read_json_lines(text) if suffix == "jsonl" else _read_csv(text, suffix)
-    except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
-        raise DamagedTableError(f"{type(error).__name__}: {error}") from error
-    if not names:
-        raise DamagedTableError("no columns")
-    return names, rows
+            names = pq.read_schema(path).names
+        else:
+            text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+            names, rows = _read_json_lines(text) if suffix == "jsonl" else _read_csv(text, suffix)
+        if not names:
+            raise DamagedTableError("no columns")
+        columns = choose_columns(names, names, named, place=place)
+        if suffix == "parquet":
+            chosen = dict.fromkeys(filter(None, (columns.image, columns.caption, columns.url)))
+            rows = pq.read_table(path, columns=list(chosen)).to_pylist()
+    said = [one for row in rows if row for one in _said_in(row, columns)]
+    if said and all(map(is_address, said)):
+        raise ShardError(list_of_addresses(place, columns.image))
+    return columns, rows
 
 
 def _read_json_lines(text: str) -> tuple[list[str], list[Row]]:

@@ -4,6 +4,7 @@ A picture column holds bytes, or structs with a field `bytes` (Hugging Face's im
 of either (Data-Juicer's). Which columns these are is read off the schema alone.
 """
 
+import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,10 +137,16 @@ def _reader(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Call whatever pyarrow raises of a file that cannot be read damage."""
+    """Call whatever is raised of a table that cannot be read damage.
+
+    A column that comes twice is a KeyError, a date that Python has no value for an OverflowError
+    or a ValueError.
+    """
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
+    except (
+        pa.ArrowException, OSError, csv.Error, EOFError, KeyError, ValueError, OverflowError
+    ) as error:  # fmt: skip
         raise DamagedTableError(f"{type(error).__name__}: {error}") from error
 
 
