@@ -87,3 +87,18 @@ def test_a_cell_that_keeps_too_little_is_reported_and_the_others_run(swept: Path
     text = (project / "data/08_reporting/cit_sweep/report.md").read_text()
     assert "- `offline 0.999`, seed 0: the curated set kept" in text
     assert "| offline 0.6 |" in text
+
+
+def test_a_cell_whose_record_was_interrupted_is_recorded_again(swept: Path) -> None:
+    (parent,), children = runs_of(swept)
+    client = MlflowClient(f"sqlite:///{swept / 'mlflow.db'}")
+    assert all("process" in child.data.tags for child in children)
+    client.set_terminated(children[0].info.run_id, "KILLED")
+    client.delete_tag(parent.info.run_id, "logged.cit_sweep.cells")
+
+    run(swept, "cit_sweep", **NODES)
+
+    key = children[0].data.tags["run_key"]
+    again = [child for child in runs_of(swept)[1] if child.data.tags["run_key"] == key]
+    assert {child.info.status for child in again} == {"KILLED", "FINISHED"}
+    assert len(runs_of(swept)[1]) == len(children) + 1

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,6 @@ from tests.projects import ROOT
 from vl_pipeline.data.expectations import Expectations
 from vl_pipeline.data.ledger import LEDGER_SCHEMA, Rejection, ledger_of
 from vl_pipeline.data.pairs import PAIR_SCHEMA
-from vl_pipeline.errors import PoolError
 from vl_pipeline.pipelines.validate.contract import ContractResult, check_contract
 
 BASE = yaml.safe_load((ROOT / "conf/base/parameters_expectations.yml").read_text())["expectations"]
@@ -90,7 +90,6 @@ def test_a_whole_pool_keeps_its_contract():
 
     assert failed(result) == []
     assert result.breach is None
-    result.require()
 
 
 @pytest.mark.parametrize(
@@ -216,13 +215,12 @@ def test_more_rejected_than_allowed_stops_the_run_and_names_the_rule():
     result = check(pool_of(4), ledger_with(5))
 
     assert failed(result) == [("accounts", "rejected_fraction")]
-    with pytest.raises(
-        PoolError,
-        match=r"(?s)not_too_many_rejected: accounts\.rejected_fraction: expected "
+    assert re.search(
+        r"(?s)not_too_many_rejected: accounts\.rejected_fraction: expected "
         r"rejected_fraction <= 0\.5; found 0\.555556"
         r".*'image_too_small' turned away most, 5.*expectations\.not_too_many_rejected",
-    ):
-        result.require()
+        result.breach or "",
+    )
 
 
 def test_as_many_rejected_as_allowed_is_accepted():
@@ -253,8 +251,7 @@ def test_an_empty_pool_stops_the_run_with_a_clear_message(num_rejected):
         not_too_many_rejected={"max_value": 1.0},
     )
 
-    with pytest.raises(PoolError, match=r"accounts\.kept: expected kept >= 1; found 0"):
-        result.require()
+    assert "accounts.kept: expected kept >= 1; found 0" in (result.breach or "")
 
 
 UNCOMMON = {

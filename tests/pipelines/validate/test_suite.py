@@ -223,6 +223,13 @@ def test_an_entry_cannot_take_the_place_of_a_promise():
         require_known(Expectations.model_validate({"uid_is_unique": entry}))
 
 
+def test_a_name_that_no_record_takes_is_refused_before_anything_runs():
+    entry = stopping("expect_column_values_to_not_be_null", column="caption")
+
+    with pytest.raises(ParameterError, match=r"expectations.not \(c\) claimed: its name has more"):
+        require_known(Expectations.model_validate({"not (c) claimed": entry}))
+
+
 def test_every_column_of_a_pair_can_be_asked_about():
     entries = {
         name: stopping("expect_column_values_to_not_be_null", column=name)

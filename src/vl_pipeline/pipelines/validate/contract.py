@@ -16,7 +16,6 @@ from vl_pipeline.data.expectations import FILE, Expectation, Expectations
 from vl_pipeline.data.ledger import count_by_rule
 from vl_pipeline.data.measures import MEASURES, with_measures
 from vl_pipeline.data.pairs import PAIR_SCHEMA
-from vl_pipeline.errors import PoolError
 from vl_pipeline.pipelines.validate.suite import OUR_DEFECT, build, in_words, promises
 
 if TYPE_CHECKING:  # importing it costs seconds, so functions that need it do
@@ -75,15 +74,6 @@ class ContractResult:
             lines.append(f"- and {len(failed) - _NUM_BREACHES} more, in the validation report")
         steps = dict.fromkeys(outcome["next_step"] for outcome in failed)
         return "\n".join([*lines, *(f"next: {step}" for step in steps)])
-
-    def require(self) -> None:
-        """Stop unless everything critical holds.
-
-        Raises:
-            PoolError: If a critical expectation failed, or could not be checked.
-        """
-        if self.breach:
-            raise PoolError(self.breach)
 
 
 def describe(outcome: Outcome) -> str:

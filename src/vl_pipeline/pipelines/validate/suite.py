@@ -23,6 +23,7 @@ OUR_DEFECT = (
 _NULLABLE = ("url",)
 _DIGEST = rf"^[0-9a-f]{{{2 * DIGEST_BYTES}}}\Z"
 _DIGEST_IN_WORDS = f"{2 * DIGEST_BYTES} hexadecimal digits, lower case"
+_NAME = re.compile(r"[\w .:/-]+")  # what MLflow takes for the name of a parameter
 _SET_HERE = {"batch_id", "catch_exceptions", "description", "id", "meta", "notes",
              "rendered_content", "result_format", "severity", "windows"}  # fmt: skip
 
@@ -36,6 +37,8 @@ def require_known(expectations: Expectations) -> None:
     ours = promises()
     for name, entry in expectations.items():
         try:
+            if not _NAME.fullmatch(name):
+                raise ParameterError("its name has more than letters, digits, spaces and _ . : / -")
             if name in ours:
                 raise ParameterError("is the name of a promise of the stages before; take another")
             build(entry)
