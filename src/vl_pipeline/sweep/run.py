@@ -25,6 +25,7 @@ from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.errors import CurationError
 from vl_pipeline.evaluation.run import Evaluation, evaluate_model
 from vl_pipeline.evaluation.validation import validation_of
+from vl_pipeline.models.towers import digest_of_sources
 from vl_pipeline.sweep.plan import Cell
 from vl_pipeline.training.data import TrainingData
 from vl_pipeline.training.loop import Validate
@@ -93,6 +94,7 @@ def key_of(cell: Cell, bench: Bench) -> str:
             "method": cell.recipe.name,
             "frozen": cell.recipe.frozen,
             "blocks": cell.blocks,
+            "weights_files": digest_of_sources(cell.recipe.model),
             "tasks": asdict(bench.tasks),
             "evaluation": asdict(bench.evaluation),
             "pool": digest_of_pool(bench.data.pool),

@@ -103,7 +103,7 @@ def train_recipe(
         validate: Measures the model every `training.validate_every` steps.
     """
     model = _build_model(data, recipe)
-    lineage = _lineage(data, recipe, device)
+    lineage = _lineage(data, recipe, model, device)
     objective = recipe.objective.build(model, seed=recipe.training.seed)
     source = _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch)
     trainer = Trainer(
@@ -232,7 +232,10 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
     )
 
 
-def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def _lineage(
+    data: TrainingData, recipe: Recipe, model: DualEncoder, device: torch.device
+) -> dict[str, Any]:
+    """Say what a training starts from; `model` has not been trained yet."""
     parts = ("curator", "schedule", "objective", "model", "training")
     scorer = data.pair_scores.scorer_digest if data.pair_scores else None
     return {
@@ -243,6 +246,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "pool_digest": digest_of_pool(data.pool),
         "curated_pairs_digest": digest_of_manifest(data.curated),
         "text_start_digest": data.embeddings.encoder_digest,
+        "initial_weights_digest": digest_of_weights(model),
         "target_texts": data.embeddings.target_texts,
         **({"pair_scorer_digest": scorer} if scorer else {}),
         "target_templates": data.embeddings.target_templates,

@@ -1,0 +1,38 @@
+import pytest
+
+from tests.evaluation.test_validation import write_task
+from tests.trainings import CPU, config_with_weights, recipe_of, training_data, write_image_weights
+from vl_pipeline.data.tasks import Tasks
+from vl_pipeline.evaluation.run import Evaluation
+from vl_pipeline.sweep.plan import Cell
+from vl_pipeline.sweep.run import Bench, key_of
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_image_weights(tmp_path / "image.safetensors", seed=1)
+    return config_with_weights(tmp_path / "image.safetensors")
+
+
+@pytest.fixture
+def bench(tmp_path, config) -> Bench:
+    write_task(tmp_path / "animals", labels_by_split={"val": [0, 1], "test": [2, 2]})
+    return Bench(
+        data=training_data(tmp_path, config),
+        tasks=Tasks(folder=str(tmp_path), curate_for=["animals"], evaluate_on=["animals"]),
+        evaluation=Evaluation(split="test", batch_size=4, num_threads=1),
+        device=CPU,
+    )
+
+
+def cell(config, **settings) -> Cell:
+    return Cell(strategy="all", value=None, seed=0, recipe=recipe_of(config, **settings), blocks={})
+
+
+def test_a_file_of_weights_that_was_replaced_makes_another_cell(tmp_path, config, bench):
+    before = key_of(cell(config), bench)
+    assert before == key_of(cell(config), bench)
+
+    write_image_weights(tmp_path / "image.safetensors", seed=2)
+
+    assert before != key_of(cell(config), bench)
