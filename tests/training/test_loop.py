@@ -666,6 +666,33 @@ def test_batch_norms_count_a_batch_in_parts_once(world, resnet):
     assert {0.1} == {norm.momentum for norm in norms}  # put back as it was
 
 
+def test_parts_run_a_second_time_drop_what_they_dropped_the_first_time(world):
+    for tower in (world.model.image_tower, world.model.text_tower):
+        tower.projection = torch.nn.Sequential(torch.nn.Dropout(0.5), tower.projection)
+    torch.manual_seed(3)
+    gradients, _ = gradients_of(world, 2)
+    next_draw = torch.rand(1)
+
+    model, batch = copy.deepcopy(world.model).train(), batch_of(world)
+    torch.manual_seed(3)
+    parts = []
+    for images, tokens in zip(batch.images[0].split(3), batch.tokens.split(3), strict=True):
+        image = model.image_tower.projection(model.image_features(images))  # draws first
+        parts.append((image, model.text_tower.projection(model.text_features(tokens))))
+    images, texts = (torch.cat(of_parts) for of_parts in zip(*parts, strict=True))
+    step = Step(
+        image_embeddings=images[None],
+        text_embeddings=texts,
+        temperature=model.temperature,
+        rows=torch.from_numpy(batch.rows),
+    )
+    objective_of("symmetric")(step)[0].backward()
+
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter.grad, gradients[f"model.{name}"], atol=1e-5), name
+    assert torch.rand(1) == next_draw
+
+
 def test_frozen_features_in_parts_have_the_gradient_of_the_whole(world, tmp_path):
     world.model.freeze(["image_tower.trunk"])
     gradients = []
