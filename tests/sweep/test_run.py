@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.evaluation.test_validation import write_task
 from tests.trainings import CPU, config_with_weights, recipe_of, training_data, write_image_weights
 from vl_pipeline.data.tasks import Tasks
+from vl_pipeline.errors import ShardError
 from vl_pipeline.evaluation.run import Evaluation
 from vl_pipeline.sweep.plan import Cell
-from vl_pipeline.sweep.run import Bench, key_of
+from vl_pipeline.sweep.run import Bench, key_of, run_cells
 
 
 @pytest.fixture
@@ -36,3 +39,15 @@ def test_a_file_of_weights_that_was_replaced_makes_another_cell(tmp_path, config
     write_image_weights(tmp_path / "image.safetensors", seed=2)
 
     assert before != key_of(cell(config), bench)
+
+
+def test_a_cell_that_was_cut_short_is_not_gone_on_with_under_other_tasks(tmp_path, config, bench):
+    write_task(tmp_path / "plants", labels_by_split={"val": [0, 1], "test": [2, 2]})
+    (tmp_path / "animals/test/0.tar").unlink()
+    with pytest.raises(ShardError):  # after training, which is finished
+        run_cells([cell(config)], bench, scratch=tmp_path / "scratch")
+
+    others = replace(bench, tasks=replace(bench.tasks, evaluate_on=("plants",)))
+    (result,) = run_cells([cell(config)], others, scratch=tmp_path / "scratch")
+
+    assert all("plants_zero_shot_top1" in record for record in result["validation"])

@@ -1,8 +1,11 @@
 import pytest
 
+from tests.evaluation.test_validation import write_task
 from tests.trainings import CPU, config_with_weights, recipe_of, training_data, write_image_weights
+from vl_pipeline.data.tasks import Tasks
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
 from vl_pipeline.training.run import train_recipe
+from vl_pipeline.training.validated import digests_of_validated
 
 
 @pytest.fixture
@@ -22,3 +25,42 @@ def test_a_file_of_weights_that_was_replaced_is_trained_from(tmp_path, config):
     assert replaced == digest_of_weights(after.model.image_tower.trunk)
     assert replaced != digest_of_weights(before.model.image_tower.trunk)
     assert before.scratch != after.scratch
+
+
+def test_a_run_that_was_validated_on_something_else_is_another_run(tmp_path, config):
+    data, recipe = training_data(tmp_path, config), recipe_of(config)
+    scratch = tmp_path / "scratch"
+
+    def names(task: str, validated: dict[str, str]) -> set[str]:
+        trained = train_recipe(
+            data,
+            recipe,
+            device=CPU,
+            scratch=scratch,
+            validate=lambda _: {task: 1.0},
+            validated=validated,
+        )
+        return {name for record in trained.progress.validation for name in record}
+
+    assert "old" in names("old", {"old": "aa"})
+    assert "old" in names("not asked", {"old": "aa"})  # finished, and not validated again
+    assert not {"old", "not asked"} & names("new", {"new": "bb"})
+    assert not {"old", "new"} & names("newer", {"new": "cc"})
+
+
+def test_what_is_validated_on_is_told_apart_by_content(tmp_path):
+    animals = write_task(tmp_path / "animals", labels_by_split={"val": [0, 1], "test": [2]})
+    write_task(tmp_path / "plants", labels_by_split={"test": [2]})
+    names = ["animals", "plants"]
+    tasks = Tasks(folder=str(tmp_path), curate_for=names, evaluate_on=names)
+    before = digests_of_validated(tasks)
+
+    (animals / "test/0.tar").unlink()
+    assert before.keys() == {"animals"}
+    assert before == digests_of_validated(tasks)
+
+    (animals / "val/0.tar").write_bytes(b"other images")
+    changed = digests_of_validated(tasks)
+    (animals / "classnames.txt").write_text("cat\ndog\nfox\n")
+
+    assert len({d["animals"] for d in (before, changed, digests_of_validated(tasks))}) == 3

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.models.towers import digest_of_sources
 from vl_pipeline.sweep.plan import Cell
 from vl_pipeline.training.data import TrainingData
-from vl_pipeline.training.loop import Validate
 from vl_pipeline.training.report import training_report
-from vl_pipeline.training.run import train_recipe
+from vl_pipeline.training.run import Recipe, Trained, train_recipe
+from vl_pipeline.training.validated import digests_of_validated
 
 Result = dict[str, Any]
 """One cell: `strategy`, `method`, `value`, `seed`, `key`, its `parameters` by block, and what came
 of it: `curation`, `training`, `history`, `rounds`, `validation`, `metrics` by task, `seconds`; or
 the `error` of one whose curator left too little to train on."""
+
+Train = Callable[[TrainingData, Recipe], Trained]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,13 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
         bench: What they share.
         scratch: Folder for finished cells, by key, and for the one in progress.
     """
-    validate = _validation(bench, cells[0])
+    train = partial(
+        train_recipe,
+        device=bench.device,
+        scratch=scratch / "training",
+        validate=_validation(bench, cells[0]),
+        validated=digests_of_validated(bench.tasks),
+    )
     results: list[Result] = []
     bar = tqdm(cells, desc="sweep", unit="cell", disable=None)
     for cell in bar:
@@ -72,17 +81,17 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
         place = scratch / "cells" / f"{key}.json"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, _result_of(cell, bench, validate, scratch=scratch))
+            write_json(place, _result_of(cell, bench, train))
         named = {"key": key, "strategy": cell.strategy, "value": cell.value, "seed": cell.seed}
         results.append(named | json.loads(place.read_text()))
     return results
 
 
-def _result_of(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
+def _result_of(cell: Cell, bench: Bench, train: Train) -> Result:
     """Run a cell. One that keeps too few pairs to train on is a result, and not the sweep's end."""
     about = {"method": cell.recipe.name, "parameters": cell.blocks}
     try:
-        return about | _run_cell(cell, bench, validate, scratch=scratch)
+        return about | _run_cell(cell, bench, train)
     except CurationError as error:
         return about | {"error": str(error)}
 
@@ -107,7 +116,7 @@ def key_of(cell: Cell, bench: Bench) -> str:
     )
 
 
-def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
+def _run_cell(cell: Cell, bench: Bench, train: Train) -> Result:
     recipe, texts = cell.recipe, bench.data.embeddings.target_texts
     selection = curate_offline(
         recipe.curator, bench.data.pool, bench.data.embeddings, bench.data.pair_scores
@@ -115,9 +124,7 @@ def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: P
     manifest = manifest_of(selection, pool=bench.data.pool, target_texts=texts, round_index=0)
     curation, _ = curation_report(selection, manifest, target_texts=texts)
     data = replace(bench.data, curated=manifest)
-    trained = train_recipe(
-        data, recipe, device=bench.device, scratch=scratch / "training", validate=validate
-    )
+    trained = train(data, recipe)
     evaluated = evaluate_model(
         trained.model, data.tokenizer, bench.tasks, bench.evaluation, device=bench.device
     )

@@ -91,6 +91,7 @@ def train_recipe(
     device: torch.device,
     scratch: Path,
     validate: Validate | None = None,
+    validated: dict[str, str] | None = None,
 ) -> Trained:
     """Train a recipe from its start, or from where an interrupted run of it left off.
 
@@ -101,6 +102,8 @@ def train_recipe(
         scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
             configuration left there is touched.
         validate: Measures the model every `training.validate_every` steps.
+        validated: What it measures on, as `digests_of_validated` gives it: a run whose validations
+            were measured on something else is another run.
     """
     model = _build_model(data, recipe)
     lineage = _lineage(data, recipe, model, device)
@@ -114,7 +117,7 @@ def train_recipe(
         recipe.training,
         device=device,
     )
-    fingerprint = _fingerprint(lineage)
+    fingerprint = _fingerprint(lineage | ({"validated": validated} if validate else {}))
     own = scratch / digest_of_value(fingerprint)
     progress = trainer.run(
         recipe.schedule,
