@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -29,7 +29,9 @@ def bench(tmp_path, config) -> Bench:
 
 
 def cell(config, **settings) -> Cell:
-    return Cell(strategy="all", value=None, seed=0, recipe=recipe_of(config, **settings), blocks={})
+    recipe = recipe_of(config, **settings)
+    blocks = {"training": asdict(recipe.training)}
+    return Cell(strategy="all", value=None, seed=0, recipe=recipe, blocks=blocks)
 
 
 def test_a_file_of_weights_that_was_replaced_makes_another_cell(tmp_path, config, bench):
@@ -51,3 +53,13 @@ def test_a_cell_that_was_cut_short_is_not_gone_on_with_under_other_tasks(tmp_pat
     (result,) = run_cells([cell(config)], others, scratch=tmp_path / "scratch")
 
     assert all("plants_zero_shot_top1" in record for record in result["validation"])
+
+
+def test_a_cell_that_diverges_is_reported_and_the_others_run(tmp_path, config, bench):
+    cells = [cell(config, learning_rate=1e30, warmup_steps=0), cell(config)]
+
+    diverged, trained = run_cells(cells, bench, scratch=tmp_path / "scratch")
+
+    assert "the loss is nan" in diverged["error"]
+    assert trained["training"]["num_steps"] == 3
+    assert diverged == run_cells(cells, bench, scratch=tmp_path / "scratch")[0]

@@ -23,7 +23,7 @@ from vl_pipeline.data.atomic import write_json
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.pool import digest_of_pool
 from vl_pipeline.data.tasks import Tasks
-from vl_pipeline.errors import CurationError
+from vl_pipeline.errors import CurationError, TrainingError
 from vl_pipeline.evaluation.run import Evaluation, evaluate_model
 from vl_pipeline.evaluation.validation import validation_of
 from vl_pipeline.models.towers import digest_of_sources
@@ -36,7 +36,7 @@ from vl_pipeline.training.validated import digests_of_validated
 Result = dict[str, Any]
 """One cell: `strategy`, `method`, `value`, `seed`, `key`, its `parameters` by block, and what came
 of it: `curation`, `training`, `history`, `rounds`, `validation`, `metrics` by task, `seconds`; or
-the `error` of one whose curator left too little to train on."""
+the `error` of one that could not be trained: too little was left, or the loss was not finite."""
 
 Train = Callable[[TrainingData, Recipe], Trained]
 
@@ -88,11 +88,11 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
 
 
 def _result_of(cell: Cell, bench: Bench, train: Train) -> Result:
-    """Run a cell. One that keeps too few pairs to train on is a result, and not the sweep's end."""
+    """Run a cell. One that keeps too few pairs or diverges is a result, and not the sweep's end."""
     about = {"method": cell.recipe.name, "parameters": cell.blocks}
     try:
         return about | _run_cell(cell, bench, train)
-    except CurationError as error:
+    except (CurationError, TrainingError) as error:
         return about | {"error": str(error)}
 
 
