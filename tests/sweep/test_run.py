@@ -63,3 +63,17 @@ def test_a_cell_that_diverges_is_reported_and_the_others_run(tmp_path, config, b
     assert "the loss is nan" in diverged["error"]
     assert trained["training"]["num_steps"] == 3
     assert diverged == run_cells(cells, bench, scratch=tmp_path / "scratch")[0]
+
+
+@pytest.mark.parametrize("cost", [{"num_threads": 7}, {"checkpoint_every": 9}])
+def test_numbers_that_only_cost_time_make_no_other_cell(config, bench, cost):
+    assert key_of(cell(config), bench) == key_of(cell(config, **cost), bench)
+
+
+def test_threads_that_evaluate_make_no_other_cell_and_another_split_does(config, bench):
+    threads = replace(bench, evaluation=replace(bench.evaluation, num_threads=7))
+    split = replace(bench, evaluation=replace(bench.evaluation, split="val"))
+
+    assert key_of(cell(config), bench) == key_of(cell(config), threads)
+    assert key_of(cell(config), bench) != key_of(cell(config), split)
+    assert key_of(cell(config), bench) != key_of(cell(config, log_every=2), bench)

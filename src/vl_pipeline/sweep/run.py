@@ -30,7 +30,7 @@ from vl_pipeline.models.towers import digest_of_sources
 from vl_pipeline.sweep.plan import Cell
 from vl_pipeline.training.data import TrainingData
 from vl_pipeline.training.report import training_report
-from vl_pipeline.training.run import Recipe, Trained, train_recipe
+from vl_pipeline.training.run import COST_ONLY, Recipe, Trained, train_recipe
 from vl_pipeline.training.validated import digests_of_validated
 
 Result = dict[str, Any]
@@ -97,15 +97,16 @@ def _result_of(cell: Cell, bench: Bench, train: Train) -> Result:
 
 
 def key_of(cell: Cell, bench: Bench) -> str:
-    """Digest of everything a cell's result depends on."""
+    """Digest of everything a cell's result depends on; what only costs time is left out."""
+    blocks = {name: _without_cost(block) for name, block in cell.blocks.items()}
     return digest_of_value(
         {
             "method": cell.recipe.name,
             "frozen": cell.recipe.frozen,
-            "blocks": cell.blocks,
+            "blocks": blocks,
             "weights_files": digest_of_sources(cell.recipe.model),
             "tasks": asdict(bench.tasks),
-            "evaluation": asdict(bench.evaluation),
+            "evaluation": _without_cost(asdict(bench.evaluation)),
             "pool": digest_of_pool(bench.data.pool),
             "pair_scorer": bench.data.pair_scores.scorer_digest if bench.data.pair_scores else None,
             "text_start": bench.data.embeddings.encoder_digest,
@@ -114,6 +115,10 @@ def key_of(cell: Cell, bench: Bench) -> str:
             "device": bench.device.type,
         }
     )
+
+
+def _without_cost(block: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in COST_ONLY}
 
 
 def _run_cell(cell: Cell, bench: Bench, train: Train) -> Result:

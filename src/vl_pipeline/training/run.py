@@ -35,7 +35,8 @@ from vl_pipeline.training.schedule import Schedule, Site
 
 logger = logging.getLogger(__name__)
 
-_COST_ONLY = ("num_threads", "checkpoint_every")  # of `Training`: change no result
+COST_ONLY = ("num_threads", "checkpoint_every")
+"""Fields of `Training` that change no result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +260,6 @@ def _lineage(
 
 def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
     """Digest everything that a result depends on; how it is computed may change in between."""
-    training = {n: v for n, v in lineage["training"].items() if n not in _COST_ONLY}
+    training = {n: v for n, v in lineage["training"].items() if n not in COST_ONLY}
     parts = lineage | {"training": training}
     return {name: digest_of_value(value) for name, value in parts.items()}
