@@ -145,7 +145,7 @@ class World:
         progress = trainer.run(
             SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
             self.site(trainer.model),
-            CheckpointFolder(folder, {"run": "this"}),
+            CheckpointFolder(folder),
             on_round=rounds.append,
             validate=validate,
         )
@@ -292,7 +292,7 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
     expected = whole.run(
         SCHEDULES[schedule],
         world.site(whole.model),
-        CopiedAside(CheckpointFolder(tmp_path / "whole", {"run": "this"}), tmp_path),
+        CopiedAside(CheckpointFolder(tmp_path / "whole"), tmp_path),
         on_round=lambda _: None,
         validate=weight_sum,
     )
@@ -411,9 +411,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(wo
         )
 
     trainer = world.trainer(training())
-    restored = CheckpointFolder(tmp_path / "run", {"run": "this"}).restore(
-        trainer.modules, trainer.optimizer
-    )
+    restored = CheckpointFolder(tmp_path / "run").restore(trainer.modules, trainer.optimizer)
     assert restored.step == 3
     assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
 
@@ -432,7 +430,7 @@ def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(world, tmp_path
         )
 
     trainer = world.trainer(training())
-    CheckpointFolder(tmp_path / "run", {"run": "this"}).restore(trainer.modules, trainer.optimizer)
+    CheckpointFolder(tmp_path / "run").restore(trainer.modules, trainer.optimizer)
     assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
 
 
@@ -484,7 +482,7 @@ def test_error_of_a_round_chosen_ahead_comes_when_the_round_is_due(world, tmp_pa
 
     trainer = world.trainer(training())
     site = dataclasses.replace(world.site(trainer.model), curator=FailsInSecondRound())
-    folder = CheckpointFolder(tmp_path / "run", {"run": "this"})
+    folder = CheckpointFolder(tmp_path / "run")
 
     with pytest.raises(CurationError, match="round 1 kept 0"):
         trainer.run(SCHEDULES["overlapped"], site, folder, on_round=lambda _: None)

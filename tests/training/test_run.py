@@ -64,3 +64,15 @@ def test_what_is_validated_on_is_told_apart_by_content(tmp_path):
     (animals / "classnames.txt").write_text("cat\ndog\nfox\n")
 
     assert len({d["animals"] for d in (before, changed, digests_of_validated(tasks))}) == 3
+
+
+@pytest.mark.parametrize(("changes", "is_same"), [({"seed": 1}, False), ({"num_threads": 5}, True)])
+def test_a_run_with_other_numbers_has_a_folder_of_its_own(tmp_path, config, changes, is_same):
+    data = training_data(tmp_path, config)
+    scratch = tmp_path / "scratch"
+    before = train_recipe(data, recipe_of(config), device=CPU, scratch=scratch)
+
+    other = train_recipe(data, recipe_of(config, **changes), device=CPU, scratch=scratch)
+
+    assert is_same == (before.scratch == other.scratch)
+    assert (before.scratch / "checkpoints").is_dir()

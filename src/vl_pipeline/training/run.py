@@ -118,12 +118,11 @@ def train_recipe(
         recipe.training,
         device=device,
     )
-    fingerprint = _fingerprint(lineage | ({"validated": validated} if validate else {}))
-    own = scratch / digest_of_value(fingerprint)
+    own = scratch / _fingerprint(lineage | ({"validated": validated} if validate else {}))
     progress = trainer.run(
         recipe.schedule,
         _site(model, data, recipe, device),
-        CheckpointFolder(own / "checkpoints", fingerprint),
+        CheckpointFolder(own / "checkpoints"),
         on_round=lambda round_: write_round(
             own, round_, pool=data.pool, target_texts=data.embeddings.target_texts
         ),
@@ -258,8 +257,7 @@ def _lineage(
     }
 
 
-def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
+def _fingerprint(lineage: dict[str, Any]) -> str:
     """Digest everything that a result depends on; how it is computed may change in between."""
     training = {n: v for n, v in lineage["training"].items() if n not in COST_ONLY}
-    parts = lineage | {"training": training}
-    return {name: digest_of_value(value) for name, value in parts.items()}
+    return digest_of_value(lineage | {"training": training})
