@@ -682,7 +682,6 @@ def test_parts_run_a_second_time_drop_what_they_dropped_the_first_time(world):
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=model.temperature,
-        rows=torch.from_numpy(batch.rows),
     )
     objective_of("symmetric")(step)[0].backward()
 

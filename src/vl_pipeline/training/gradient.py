@@ -106,7 +106,6 @@ class BatchGradient:
             image_embeddings=images,
             text_embeddings=texts,
             temperature=self._model.temperature,
-            rows=torch.from_numpy(batch.rows).to(self._device),
             captions=captions,
         )
 
