@@ -206,7 +206,7 @@ def run(
     source = PicturesOfWords(model, tokens)
     trainer = Trainer(model, objective, source, tokens, training, device=CPU)
     trainer.run(
-        compared_rounds, site, CheckpointFolder(folder / "checkpoints", {}), on_round=lambda _: None
+        compared_rounds, site, CheckpointFolder(folder / "checkpoints"), on_round=lambda _: None
     )
     return compared_rounds.passages
 

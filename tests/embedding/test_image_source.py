@@ -1,3 +1,6 @@
+import itertools
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +78,56 @@ def test_each_image_passes_the_trunk_once(fake_vit, images, tmp_path):
     assert trunk.batch_sizes == [4, 4]  # 0 to 3; then 4 and 5, filled up to a whole batch
     times_seen = np.bincount([0, 1, 2, 3, 2, 3, 4, 5, 0, 5, 1, 4], minlength=10)
     assert source.num_computed == source.num_forwards(times_seen)
+
+
+def test_what_several_steps_lack_passes_together_and_is_decoded_once(fake_vit, images, tmp_path):
+    source = frozen(fake_vit, images, tmp_path / "features")
+    trunk = fake_vit.image_tower.trunk = CountedTrunk(fake_vit.image_tower.trunk)
+    decoded: list[int] = []
+    read = images.read
+    images.read = lambda row: decoded.append(row) or read(row)
+
+    list(source.inputs(numbered([0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 5], [0, 1, 2, 6])))
+
+    assert trunk.batch_sizes == [4, 4]
+    assert sorted(decoded) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_threads_decode_for_steps_to_come(fake_vit, images, tmp_path):
+    source = frozen(fake_vit, images, tmp_path / "features")
+    together = threading.Barrier(2, timeout=10)  # of two threads, or broken
+    read = images.read
+
+    def read_beside_another(row: int) -> bytes:
+        together.wait()
+        return read(row)
+
+    images.read = read_beside_another
+
+    assert len(list(source.inputs(numbered([0, 1, 2, 3], [4, 5, 6, 7])))) == 2
+
+
+def test_batches_come_in_order_however_far_ahead_images_are_computed(fake_vit, images, tmp_path):
+    draw = np.random.default_rng(0)
+    batches = [(step, draw.integers(0, 10, size=3)) for step in range(50)]
+    (expected,) = frozen(fake_vit, images, tmp_path / "whole").inputs(numbered(list(range(10))))
+
+    found = list(frozen(fake_vit, images, tmp_path / "ahead").inputs(batches))
+
+    assert len(found) == 50
+    for (_, rows), features in zip(batches, found, strict=True):
+        assert torch.equal(expected[:, rows], features)
+
+
+def test_steps_are_looked_at_a_bounded_number_ahead(fake_vit, images, tmp_path):
+    asked = itertools.count()
+    endless = ((next(asked), np.array([0, 1])) for _ in itertools.repeat(None))
+
+    inputs = frozen(fake_vit, images, tmp_path / "features").inputs(endless)
+    next(inputs)
+    inputs.close()
+
+    assert next(asked) <= 16 * 4  # two threads, one part in hand and one waiting
 
 
 def test_image_that_comes_twice_in_a_batch_passes_once(fake_vit, images, tmp_path):

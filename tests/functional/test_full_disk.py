@@ -82,7 +82,7 @@ def test_the_old_output_stays_when_there_is_no_room_for_the_new(small_disk: Path
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(small_disk: Path) -> None:
     model = nn.Linear(300, 300)
-    checkpoints = CheckpointFolder(small_disk / "checkpoints", {"run": "a"})
+    checkpoints = CheckpointFolder(small_disk / "checkpoints")
     optimizer = torch.optim.AdamW(model.parameters())
     checkpoints.save(model, optimizer, Progress(step=1, history=[], rounds=[]))
     with open(small_disk / "ballast", "wb") as ballast:

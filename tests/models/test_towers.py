@@ -18,6 +18,7 @@ from vl_pipeline.models.towers import (
     _split_text_tower,
     build_tokenizer,
     build_towers,
+    digest_of_sources,
 )
 
 TEXTS = ["a dog", "", "a photo of a very small giraffe that runs, and runs!"]
@@ -164,3 +165,17 @@ def test_tokenizer_gives_the_models_context():
 
     assert tokens.lengths.tolist() == [32]  # cut, and its end token kept
     assert tokens.values[-1] == 49407
+
+
+def test_sources_are_told_apart_by_the_content_of_files_and_by_the_names_of_tags(tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    encoder = model_config("ViT-B-32", text_encoder=str(folder))
+    tag = model_config("ViT-B-32", pretrained="openai")
+    before = digest_of_sources(encoder)
+
+    (folder / "config.json").write_text('{"hidden_size": 2}')
+
+    assert before != digest_of_sources(encoder)
+    assert digest_of_sources(tag) != digest_of_sources(model_config("ViT-B-32"))

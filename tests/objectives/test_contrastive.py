@@ -18,7 +18,6 @@ def step_of(images: torch.Tensor, texts: torch.Tensor, *, temperature: float = 0
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=torch.tensor(temperature),
-        rows=torch.arange(len(texts)),
     )
 
 
@@ -94,7 +93,6 @@ def test_symmetric_loss_and_its_gradients_are_open_clips():
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=temperature,
-        rows=torch.arange(6),
     )
     inputs = (images, texts, temperature)
 
@@ -122,7 +120,6 @@ def test_gradient_reaches_images_texts_and_temperature():
             image_embeddings=images[None],
             text_embeddings=texts,
             temperature=temperature,
-            rows=torch.arange(4),
         )
     ).backward()
 

@@ -22,7 +22,6 @@ def step_of(images: torch.Tensor, texts: torch.Tensor) -> Step:
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=torch.tensor(0.1),
-        rows=torch.arange(len(texts)),
     )
 
 

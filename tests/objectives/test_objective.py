@@ -33,7 +33,6 @@ def step() -> Step:
         image_embeddings=torch.stack([torch.zeros(3, 2), 5 * torch.ones(3, 2)]),
         text_embeddings=3 * torch.ones(3, 2),
         temperature=torch.tensor(0.1),
-        rows=torch.arange(3),
     )
 
 

@@ -22,7 +22,6 @@ def step_of(images: torch.Tensor, texts: torch.Tensor, temperature: torch.Tensor
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=temperature,
-        rows=torch.arange(len(texts)),
     )
 
 

@@ -25,7 +25,6 @@ def step_of(images: torch.Tensor, texts: torch.Tensor, temperature: float = 0.2)
         image_embeddings=images[None],
         text_embeddings=texts,
         temperature=torch.tensor(temperature),
-        rows=torch.arange(len(texts)),
         captions=torch.tensor(CAPTIONS[: len(texts)]),
     )
 

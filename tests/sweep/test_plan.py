@@ -69,6 +69,13 @@ def test_all_cells_see_equally_many_pairs():
     ("strategy", "message"),
     [
         ({"method": "cti"}, "no method 'cti'; there are"),
+        ({"method": "align"}, "align has blocks .* cannot be compared in a sweep; there are"),
+        ({"method": "random", "set": {"curation.seed": 9}}, "cannot differ: cit_sweep.seeds says"),
+        (
+            {"method": "random", "vary": "curation.seed", "values": (1, 2)},
+            "cannot differ: cit_sweep.seeds says",
+        ),
+        ({"method": "cit", "set": {"training.seed": 9}}, "cannot differ: cit_sweep.seeds says"),
         ({"method": "cit", "set": {"curation.treshold": 1}}, "no parameter 'curation.treshold'"),
         ({"method": "cit", "set": {"curation": 1}}, "no parameter 'curation'"),
         ({"method": "cit", "set": {"threshold": 1}}, "no parameter 'threshold'"),

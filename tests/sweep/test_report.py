@@ -93,6 +93,18 @@ def test_the_parents_metrics_are_those_of_the_value_that_validation_chooses():
     assert metrics["food_cit_mean"] == 0.5
 
 
+def test_without_a_val_split_no_value_is_chosen_and_a_single_one_is_reported():
+    results = [result("cit", value=value, seed=0, accuracy=value) for value in (0.5, 0.9)]
+    results.append(result("clip", seed=0, accuracy=0.3))
+    for cell in results:
+        cell["validation"] = []
+
+    metrics = summary_metrics(rows_of(results), targets=["food"])
+
+    assert metrics == {"num_cells": 3, "food_clip_mean": 0.3, "food_clip_sd": 0.0}
+    assert "`cit`: no target has a val split" in report(results)
+
+
 def test_figures_are_drawn_and_a_sweep_without_thresholds_has_only_the_pareto(tmp_path):
     varied, plain = tmp_path / "varied", tmp_path / "plain"
     varied.mkdir()

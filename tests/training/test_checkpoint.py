@@ -14,8 +14,6 @@ from vl_pipeline.training.checkpoint import CheckpointFolder, Progress
 from vl_pipeline.training.forecast import LastFeatures
 from vl_pipeline.training.schedule import RoundState
 
-FINGERPRINT = {"pool": "aa", "code": "bb"}
-
 
 class TwoLayers(nn.Module):
     def __init__(self, seed: int) -> None:
@@ -53,8 +51,8 @@ def progress_at(step: int) -> Progress:
     )
 
 
-def folder_of(tmp_path, fingerprint: dict[str, str] = FINGERPRINT) -> CheckpointFolder:
-    return CheckpointFolder(tmp_path / "checkpoints", fingerprint)
+def folder_of(tmp_path) -> CheckpointFolder:
+    return CheckpointFolder(tmp_path / "checkpoints")
 
 
 def saved_at(tmp_path, *steps: int) -> list[dict[str, torch.Tensor]]:
@@ -204,7 +202,7 @@ DAMAGES = {
     "state cut": lambda folder: cut(folder / "state.json"),
     "state empty": lambda folder: (folder / "state.json").write_text(""),
     "state without step": lambda folder: (folder / "state.json").write_text(
-        json.dumps({"fingerprint": FINGERPRINT})
+        json.dumps({"history": []})
     ),
     "weights of another model": lambda folder: shutil.copy(
         folder / "optimizer.safetensors", folder / "weights.safetensors"
@@ -281,30 +279,6 @@ def test_pickled_file_in_place_of_tensors_is_refused_and_not_run(tmp_path, name)
     assert not Trap.sprung
     assert progress.step == 1
     assert same(weights[0], model.state_dict())
-
-
-@pytest.mark.parametrize(
-    ("other", "word"),
-    [
-        ({"pool": "XX", "code": "bb"}, "pool"),
-        ({"pool": "aa"}, "code"),
-        ({"pool": "aa", "code": "bb", "device": "cuda"}, "device"),
-    ],
-)
-def test_checkpoint_of_another_run_is_not_used_and_the_difference_is_named(
-    tmp_path, other, word, caplog
-):
-    saved_at(tmp_path, 1, 2)
-    model, optimizer = new_run(seed=1)
-    before = {name: t.clone() for name, t in model.state_dict().items()}
-
-    with caplog.at_level(logging.WARNING):
-        progress = folder_of(tmp_path, other).restore(model, optimizer)
-
-    assert progress.step == 0
-    assert same(before, model.state_dict())
-    assert f"{word} changed" in caplog.text
-    assert names_in(tmp_path) == ["step-00000001", "step-00000002"]
 
 
 def test_failed_save_leaves_the_checkpoint_before(tmp_path):

@@ -145,7 +145,7 @@ class World:
         progress = trainer.run(
             SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
             self.site(trainer.model),
-            CheckpointFolder(folder, {"run": "this"}),
+            CheckpointFolder(folder),
             on_round=rounds.append,
             validate=validate,
         )
@@ -292,7 +292,7 @@ def test_run_resumed_at_any_step_equals_the_uninterrupted_run(world, tmp_path, s
     expected = whole.run(
         SCHEDULES[schedule],
         world.site(whole.model),
-        CopiedAside(CheckpointFolder(tmp_path / "whole", {"run": "this"}), tmp_path),
+        CopiedAside(CheckpointFolder(tmp_path / "whole"), tmp_path),
         on_round=lambda _: None,
         validate=weight_sum,
     )
@@ -404,16 +404,14 @@ def test_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(wo
             broken = next(steps_until_failure, None) is None
             return objective_of("symmetric")(step)[0] * (math.nan if broken else 1)
 
-    with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 3.*training begins anew"):
         world.run(
             tmp_path / "run",
             objective=Objective({"contrastive": (1.0, NotFiniteInFourthStep())}),
         )
 
     trainer = world.trainer(training())
-    restored = CheckpointFolder(tmp_path / "run", {"run": "this"}).restore(
-        trainer.modules, trainer.optimizer
-    )
+    restored = CheckpointFolder(tmp_path / "run").restore(trainer.modules, trainer.optimizer)
     assert restored.step == 3
     assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
 
@@ -432,7 +430,7 @@ def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(world, tmp_path
         )
 
     trainer = world.trainer(training())
-    CheckpointFolder(tmp_path / "run", {"run": "this"}).restore(trainer.modules, trainer.optimizer)
+    CheckpointFolder(tmp_path / "run").restore(trainer.modules, trainer.optimizer)
     assert all(torch.isfinite(t).all() for t in weights_of(trainer).values())
 
 
@@ -484,7 +482,7 @@ def test_error_of_a_round_chosen_ahead_comes_when_the_round_is_due(world, tmp_pa
 
     trainer = world.trainer(training())
     site = dataclasses.replace(world.site(trainer.model), curator=FailsInSecondRound())
-    folder = CheckpointFolder(tmp_path / "run", {"run": "this"})
+    folder = CheckpointFolder(tmp_path / "run")
 
     with pytest.raises(CurationError, match="round 1 kept 0"):
         trainer.run(SCHEDULES["overlapped"], site, folder, on_round=lambda _: None)
@@ -664,6 +662,32 @@ def test_batch_norms_count_a_batch_in_parts_once(world, resnet):
     assert torch.equal(each_part_once.state_dict()[name], trainer.model.state_dict()[name])
     norms = [m for m in trainer.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert {0.1} == {norm.momentum for norm in norms}  # put back as it was
+
+
+def test_parts_run_a_second_time_drop_what_they_dropped_the_first_time(world):
+    for tower in (world.model.image_tower, world.model.text_tower):
+        tower.projection = torch.nn.Sequential(torch.nn.Dropout(0.5), tower.projection)
+    torch.manual_seed(3)
+    gradients, _ = gradients_of(world, 2)
+    next_draw = torch.rand(1)
+
+    model, batch = copy.deepcopy(world.model).train(), batch_of(world)
+    torch.manual_seed(3)
+    parts = []
+    for images, tokens in zip(batch.images[0].split(3), batch.tokens.split(3), strict=True):
+        image = model.image_tower.projection(model.image_features(images))  # draws first
+        parts.append((image, model.text_tower.projection(model.text_features(tokens))))
+    images, texts = (torch.cat(of_parts) for of_parts in zip(*parts, strict=True))
+    step = Step(
+        image_embeddings=images[None],
+        text_embeddings=texts,
+        temperature=model.temperature,
+    )
+    objective_of("symmetric")(step)[0].backward()
+
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter.grad, gradients[f"model.{name}"], atol=1e-5), name
+    assert torch.rand(1) == next_draw
 
 
 def test_frozen_features_in_parts_have_the_gradient_of_the_whole(world, tmp_path):

@@ -7,6 +7,7 @@ evaluation view, and is a row of an array from then on.
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from vl_pipeline.data.atomic import atomic_file
 from vl_pipeline.data.loader import ViewLoader, load_ahead, load_evaluation_views
 from vl_pipeline.data.pool import PoolImages, Rows
 from vl_pipeline.models.dual_encoder import DualEncoder
+
+_STEPS_AHEAD = 16  # whose images a frozen trunk computes together
 
 NumberedBatch = tuple[int, Rows]
 """A step's number and the pool rows it trains on."""
@@ -77,8 +80,9 @@ class FrozenFeatures:
     """Features of a frozen trunk, computed the first time an image is asked for.
 
     They are kept in a memory-mapped file, so a run that is started again has them. A trunk
-    always sees full batches of one size (the last is filled up with copies): an image's features
-    then do not depend on its company, down to the last bit.
+    always sees full batches of one size: an image's features then do not depend on its company,
+    down to the last bit. What several steps lack is computed together, in threads that decode
+    ahead, so that few batches have to be filled up with copies.
     """
 
     def __init__(
@@ -109,28 +113,57 @@ class FrozenFeatures:
 
     def inputs(self, batches: Iterable[NumberedBatch]) -> Iterator[Tensor]:
         """Give each batch's features [1, n, width]."""
-        for _, rows in batches:
-            self._compute(rows[~self._known[rows]])
-            yield torch.from_numpy(self._stored()[rows]).to(self._device)[None]
+        for part, pixels, complete in load_ahead(
+            self._load, self._plan(batches), num_threads=self._num_threads
+        ):
+            if pixels is not None:
+                self._compute(part, pixels)
+            for rows in complete:
+                yield torch.from_numpy(self._stored()[rows]).to(self._device)[None]
 
     def embed(self, inputs: Tensor) -> Float[Tensor, "views n d"]:
         """Run the projection."""
         return self._model.image_tower.projection(inputs)
 
     def num_forwards(self, times_seen: Int32[np.ndarray, " pairs"]) -> int:
-        """Each image passes once however often it is seen, in this run or one before it."""
+        """Each image passes once however often it is seen, in this run or one before it.
+
+        Copies that fill up a batch pass too and are not counted: fewer than a batch for each
+        `_STEPS_AHEAD` steps, or for each call of `inputs` with fewer.
+        """
         return int((times_seen > 0).sum())
 
+    def _plan(self, batches: Iterable[NumberedBatch]) -> Iterator[tuple[Rows, list[Rows]]]:
+        """Cut what steps lack into parts, each with the steps that lack nothing once it is known.
+
+        Looks `_STEPS_AHEAD` steps ahead at a time; a part may be empty.
+        """
+        planned = np.array(self._known)
+        remaining = iter(batches)
+        while steps := [rows for _, rows in islice(remaining, _STEPS_AHEAD)]:
+            wanted = np.unique(np.concatenate(steps))
+            missing = wanted[~planned[wanted]]
+            planned[missing] = True
+            cuts = range(self._batch_size, len(missing), self._batch_size)
+            *parts, last = np.split(missing, cuts)
+            yield from ((part, []) for part in parts)
+            yield last, steps
+
+    def _load(self, job: tuple[Rows, list[Rows]]) -> tuple[Rows, Tensor | None, list[Rows]]:
+        part, complete = job
+        if not len(part):
+            return part, None, complete
+        data = (self._images.read(int(row)) for row in part)
+        side, resize = self._model.image_size_px, self._model.image_resize_px
+        views = load_evaluation_views(data, side_px=side, resize_px=resize)
+        filled_up = np.resize(np.arange(len(part)), self._batch_size)
+        return part, torch.from_numpy(views[filled_up]), complete
+
     @torch.no_grad()
-    def _compute(self, rows: Rows) -> None:
-        rows = np.unique(rows)
-        parts = [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
-        for part, pixels in zip(
-            parts, load_ahead(self._load, parts, num_threads=self._num_threads), strict=True
-        ):
-            features = self._model.image_features(pixels.to(self._device)).float().cpu().numpy()
-            self._stored(width=features.shape[1])[part] = features[: len(part)]
-            self._known[part] = True
+    def _compute(self, rows: Rows, pixels: Tensor) -> None:
+        features = self._model.image_features(pixels.to(self._device)).float().cpu().numpy()
+        self._stored(width=features.shape[1])[rows] = features[: len(rows)]
+        self._known[rows] = True
 
     def _stored(self, width: int = 0) -> np.ndarray:
         """The array of features; the first call on a new folder has to give their width."""
@@ -138,11 +171,6 @@ class FrozenFeatures:
             shape = (len(self._images), width)
             self._features = _map(self._folder / "features.npy", shape, np.float32)
         return self._features
-
-    def _load(self, rows: Rows) -> Tensor:
-        data = (self._images.read(int(row)) for row in np.resize(rows, self._batch_size))
-        side, resize = self._model.image_size_px, self._model.image_resize_px
-        return torch.from_numpy(load_evaluation_views(data, side_px=side, resize_px=resize))
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 from torch import Tensor, nn
 
+from vl_pipeline.data.digest import digest_of_files, digest_of_value
 from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
@@ -161,9 +162,13 @@ def _without_note_on_random_weights(record: logging.LogRecord) -> bool:
 
 
 def _sources(config: DualEncoderConfig) -> str:
+    given = _given(config).items()
+    return ", ".join(f"model.{name} '{value}'" for name, value in given) or "random weights"
+
+
+def _given(config: DualEncoderConfig) -> dict[str, str]:
     names = ("pretrained", "image_weights", "text_encoder")
-    given = {name: getattr(config, name) for name in names if getattr(config, name)}
-    return ", ".join(f"model.{name} '{value}'" for name, value in given.items()) or "random weights"
+    return {name: getattr(config, name) for name in names if getattr(config, name)}
 
 
 def _load_image_weights(visual: Any, file: Path) -> None:
@@ -180,6 +185,16 @@ def _load_image_weights(visual: Any, file: Path) -> None:
         visual.trunk.load_state_dict(weights)
     else:
         visual.load_state_dict(weights)
+
+
+def digest_of_sources(config: DualEncoderConfig) -> str:
+    """Digest of the files that weights come from, by content; a tag of open_clip is its name."""
+    digests: dict[str, str] = {}
+    for name, value in _given(config).items():
+        path = Path(value)
+        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        digests[name] = digest_of_files(path.parent, files) if files else value
+    return digest_of_value(digests)
 
 
 def build_tokenizer(config: DualEncoderConfig) -> Tokenizer:

@@ -43,14 +43,12 @@ class Step:
         image_embeddings: As the model gives them, one slice per view; not normalised.
         text_embeddings: As the model gives them; row i belongs to row i of each view.
         temperature: Positive scalar.
-        rows: Pool rows of the pairs, to tell apart or recognise them.
         captions: A number for each pair, the same for the same caption; where a term needs it.
     """
 
     image_embeddings: Float[Tensor, "views n d"]
     text_embeddings: Float[Tensor, "n d"]
     temperature: Float[Tensor, ""]
-    rows: Int64[Tensor, " n"]
     captions: Int64[Tensor, " n"] | None = None
 
     def unit_images(self, view: int = 0) -> Float[Tensor, "n d"]:

@@ -56,7 +56,8 @@ class BothDirections:
     def floor(self, step: Step) -> Float[Tensor, ""]:
         """Give the least that the smoothed labels leave of the loss, in nats."""
         repeated = self._repeated(step)
-        num_keys = torch.full((len(step.rows),), float(len(step.rows)), device=step.rows.device)
+        num_pairs, device = len(step.text_embeddings), step.text_embeddings.device
+        num_keys = torch.full((num_pairs,), float(num_pairs), device=device)
         if repeated is not None:
             num_keys = num_keys - repeated.sum(dim=1) + 1
         return 2 * lowest_smoothed_loss(

@@ -23,7 +23,6 @@ SHARED_BLOCKS = ("model", "training")
 _SAME_FOR_ALL = {
     "training.num_steps": "every cell sees equally many pairs",
     "training.batch_size": "every cell sees equally many pairs",
-    "training.seed": "cit_sweep.seeds says which",
     "training.validate_every": "cit_sweep.validate_every says it",
     "model.name": "all cells share what embed made",
     "model.pretrained": "all cells share what embed made",
@@ -128,27 +127,34 @@ def plan_cells(sweep: Sweep, blocks: Blocks) -> list[Cell]:
         ParameterError: If a strategy names a method or a parameter that does not exist, or a value
             is refused; the strategy is named.
     """
-    # A method with blocks or a pool of its own differs in more than what a sweep compares.
-    comparable = (m for m in all_methods() if not (m.own or m.needs_counts))
-    methods = {method.name: method for method in comparable}
-    cells: list[Cell] = []
-    for seed in sweep.seeds:
-        for name, strategy in sweep.strategies.items():
-            if strategy.method not in methods:
-                raise ParameterError(
-                    f"cit_sweep.strategies.{name}: there is no method '{strategy.method}'; there "
-                    f"are {', '.join(methods)}"
-                )
-            if methods[strategy.method].needs_pair_scores and sweep.pair_scores is None:
-                raise ParameterError(
-                    f"cit_sweep.strategies.{name}: {strategy.method} asks how well image and "
-                    f"caption agree; run `kedro run --pipelines score` and set "
-                    f"cit_sweep.pair_scores to data/04_feature/pair_scores"
-                )
-            for value in strategy.values or (None,):
-                cell = _cell(sweep, name, methods[strategy.method], blocks, seed=seed, value=value)
-                cells.append(cell)
-    return cells
+    methods = {name: _method_of(sweep, name) for name in sweep.strategies}
+    return [
+        _cell(sweep, name, methods[name], blocks, seed=seed, value=value)
+        for seed in sweep.seeds
+        for name, strategy in sweep.strategies.items()
+        for value in strategy.values or (None,)
+    ]
+
+
+def _method_of(sweep: Sweep, name: str) -> Method:
+    """The method that a strategy starts from, if a sweep can compare it."""
+    methods = {method.name: method for method in all_methods()}
+    comparable = [n for n, method in methods.items() if not (method.own or method.needs_counts)]
+    wanted = sweep.strategies[name].method
+    if wanted not in comparable:
+        why = f"there is no method '{wanted}'"
+        if wanted in methods:
+            why = f"{wanted} has blocks or a pool of its own and cannot be compared in a sweep"
+        raise ParameterError(
+            f"cit_sweep.strategies.{name}: {why}; there are {', '.join(comparable)}"
+        )
+    if methods[wanted].needs_pair_scores and sweep.pair_scores is None:
+        raise ParameterError(
+            f"cit_sweep.strategies.{name}: {wanted} asks how well image and caption agree; run "
+            f"`kedro run --pipelines score` and set cit_sweep.pair_scores to "
+            f"data/04_feature/pair_scores"
+        )
+    return methods[wanted]
 
 
 def _cell(
@@ -196,9 +202,10 @@ def _plain(value: Any) -> Any:
 
 def _set(blocks: dict[str, Any], path: str, value: Any, *, where: str) -> None:
     """Set a parameter that exists and may differ between cells; in place."""
-    if path in _SAME_FOR_ALL:
-        raise ParameterError(f"{where}: '{path}' cannot differ: {_SAME_FOR_ALL[path]}")
     *parents, last = path.split(".")
+    why = "cit_sweep.seeds says which" if last == "seed" else _SAME_FOR_ALL.get(path)
+    if why:
+        raise ParameterError(f"{where}: '{path}' cannot differ: {why}")
     inner: Any = blocks
     for part in parents:
         inner = inner.get(part) if isinstance(inner, dict) else None

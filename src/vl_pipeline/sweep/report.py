@@ -87,9 +87,14 @@ def write_csv(rows: Sequence[Row]) -> str:
 
 
 def summary_metrics(rows: Sequence[Row], *, targets: Sequence[str]) -> dict[str, float]:
-    """Numbers for the parent run: each strategy at the value that validation chooses."""
+    """Numbers for the parent run: each strategy at the value that validation chooses.
+
+    A strategy of several values of which none can be chosen has none.
+    """
     metrics: dict[str, float] = {"num_cells": sum(len(row.results) for row in rows)}
     for strategy, group in by_strategy(rows).items():
+        if len(group) > 1 and not _is_validated(group, targets):
+            continue
         best = best_by_validation(group, targets)
         for task in best.tasks:
             spread, name = best.evaluated(task), f"{task}_{_plain(strategy)}"
@@ -124,7 +129,7 @@ def _choice_lines(rows: Sequence[Row], targets: Sequence[str]) -> list[str]:
     for strategy, group in by_strategy(rows).items():
         if len(group) < 2:
             continue
-        if not any(row.validated(task) for row in group for task in targets):
+        if not _is_validated(group, targets):
             lines.append(f"- `{strategy}`: no target has a val split, so nothing can be chosen.")
             continue
         best = best_by_validation(group, targets)
@@ -134,6 +139,10 @@ def _choice_lines(rows: Sequence[Row], targets: Sequence[str]) -> list[str]:
             f"on val). " + " ".join(_against(best, other, targets) for other in others)
         )
     return lines or ["No strategy has more than one value."]
+
+
+def _is_validated(group: Sequence[Row], targets: Sequence[str]) -> bool:
+    return any(row.validated(task) for row in group for task in targets)
 
 
 def _against(best: Row, other: Row, targets: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,22 @@ from vl_pipeline.data.atomic import write_json
 from vl_pipeline.data.digest import digest_of_code, digest_of_value
 from vl_pipeline.data.pool import digest_of_pool
 from vl_pipeline.data.tasks import Tasks
-from vl_pipeline.errors import CurationError
+from vl_pipeline.errors import CurationError, TrainingError
 from vl_pipeline.evaluation.run import Evaluation, evaluate_model
 from vl_pipeline.evaluation.validation import validation_of
+from vl_pipeline.models.towers import digest_of_sources
 from vl_pipeline.sweep.plan import Cell
 from vl_pipeline.training.data import TrainingData
-from vl_pipeline.training.loop import Validate
 from vl_pipeline.training.report import training_report
-from vl_pipeline.training.run import train_recipe
+from vl_pipeline.training.run import COST_ONLY, Recipe, Trained, train_recipe
+from vl_pipeline.training.validated import digests_of_validated
 
 Result = dict[str, Any]
 """One cell: `strategy`, `method`, `value`, `seed`, `key`, its `parameters` by block, and what came
 of it: `curation`, `training`, `history`, `rounds`, `validation`, `metrics` by task, `seconds`; or
-the `error` of one whose curator left too little to train on."""
+the `error` of one that could not be trained: too little was left, or the loss was not finite."""
+
+Train = Callable[[TrainingData, Recipe], Trained]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,13 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
         bench: What they share.
         scratch: Folder for finished cells, by key, and for the one in progress.
     """
-    validate = _validation(bench, cells[0])
+    train = partial(
+        train_recipe,
+        device=bench.device,
+        scratch=scratch / "training",
+        validate=_validation(bench, cells[0]),
+        validated=digests_of_validated(bench.tasks),
+    )
     results: list[Result] = []
     bar = tqdm(cells, desc="sweep", unit="cell", disable=None)
     for cell in bar:
@@ -71,30 +81,32 @@ def run_cells(cells: list[Cell], bench: Bench, *, scratch: Path) -> list[Result]
         place = scratch / "cells" / f"{key}.json"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, _result_of(cell, bench, validate, scratch=scratch))
+            write_json(place, _result_of(cell, bench, train))
         named = {"key": key, "strategy": cell.strategy, "value": cell.value, "seed": cell.seed}
         results.append(named | json.loads(place.read_text()))
     return results
 
 
-def _result_of(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
-    """Run a cell. One that keeps too few pairs to train on is a result, and not the sweep's end."""
+def _result_of(cell: Cell, bench: Bench, train: Train) -> Result:
+    """Run a cell. One that keeps too few pairs or diverges is a result, and not the sweep's end."""
     about = {"method": cell.recipe.name, "parameters": cell.blocks}
     try:
-        return about | _run_cell(cell, bench, validate, scratch=scratch)
-    except CurationError as error:
+        return about | _run_cell(cell, bench, train)
+    except (CurationError, TrainingError) as error:
         return about | {"error": str(error)}
 
 
 def key_of(cell: Cell, bench: Bench) -> str:
-    """Digest of everything a cell's result depends on."""
+    """Digest of everything a cell's result depends on; what only costs time is left out."""
+    blocks = {name: _without_cost(block) for name, block in cell.blocks.items()}
     return digest_of_value(
         {
             "method": cell.recipe.name,
             "frozen": cell.recipe.frozen,
-            "blocks": cell.blocks,
+            "blocks": blocks,
+            "weights_files": digest_of_sources(cell.recipe.model),
             "tasks": asdict(bench.tasks),
-            "evaluation": asdict(bench.evaluation),
+            "evaluation": _without_cost(asdict(bench.evaluation)),
             "pool": digest_of_pool(bench.data.pool),
             "pair_scorer": bench.data.pair_scores.scorer_digest if bench.data.pair_scores else None,
             "text_start": bench.data.embeddings.encoder_digest,
@@ -105,7 +117,11 @@ def key_of(cell: Cell, bench: Bench) -> str:
     )
 
 
-def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: Path) -> Result:
+def _without_cost(block: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in COST_ONLY}
+
+
+def _run_cell(cell: Cell, bench: Bench, train: Train) -> Result:
     recipe, texts = cell.recipe, bench.data.embeddings.target_texts
     selection = curate_offline(
         recipe.curator, bench.data.pool, bench.data.embeddings, bench.data.pair_scores
@@ -113,9 +129,7 @@ def _run_cell(cell: Cell, bench: Bench, validate: Validate | None, *, scratch: P
     manifest = manifest_of(selection, pool=bench.data.pool, target_texts=texts, round_index=0)
     curation, _ = curation_report(selection, manifest, target_texts=texts)
     data = replace(bench.data, curated=manifest)
-    trained = train_recipe(
-        data, recipe, device=bench.device, scratch=scratch / "training", validate=validate
-    )
+    trained = train(data, recipe)
     evaluated = evaluate_model(
         trained.model, data.tokenizer, bench.tasks, bench.evaluation, device=bench.device
     )

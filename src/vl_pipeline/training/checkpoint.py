@@ -6,7 +6,7 @@ loading one runs no code that a stranger could have put there.
     <folder>/step-00000300/
         weights.safetensors     model, and heads of the objective
         optimizer.safetensors   moments and step counts, under the names of their parameters
-        state.json              step, place in the round, random state, history, fingerprint
+        state.json              step, place in the round, random state, history
         round_rows.npy          the pairs of the round in progress
         times_seen.npy          how often each pair of the pool was trained on
         schedule.safetensors    what else the schedule goes on with, where it has more
@@ -73,10 +73,9 @@ class Progress:
 class CheckpointFolder:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path, fingerprint: dict[str, str]) -> None:
-        """Take the folder, and what the run is made of: equal fingerprints, equal runs."""
+    def __init__(self, folder: Path) -> None:
+        """Take a folder that no other run has: whatever checkpoint it holds is gone on from."""
         self.path = folder
-        self._fingerprint = fingerprint
 
     def save(
         self, modules: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
@@ -99,8 +98,7 @@ class CheckpointFolder:
     def restore(self, modules: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Load the last whole checkpoint of this run into `modules` and `optimizer`; in place.
 
-        Checkpoints of a run made of something else (other parameters, pairs or code) and
-        damaged ones are passed over, with a word on why.
+        Damaged ones are passed over, with a word on why.
 
         Returns:
             How far the run had come; the beginning if there is no checkpoint.
@@ -108,10 +106,6 @@ class CheckpointFolder:
         for folder in reversed(self._found()):
             try:
                 state = json.loads((folder / "state.json").read_text())
-                differing = _differing(self._fingerprint, state["fingerprint"])
-                if differing:
-                    logger.warning("%s changed: not going on from %s", ", ".join(differing), folder)
-                    continue
                 return self._load(folder, state, modules, optimizer)
             except _DAMAGE as error:
                 logger.warning("%s is damaged (%s): trying the one before", folder, error)
@@ -151,7 +145,6 @@ class CheckpointFolder:
     def _state_of(self, progress: Progress) -> dict[str, Any]:
         place = progress.round
         return {
-            "fingerprint": self._fingerprint,
             "step": progress.step,
             "round": {
                 "index": place.index,
@@ -235,7 +228,3 @@ def _random_state(numbers: list[int]) -> torch.Tensor:
     except RuntimeError as error:
         raise ValueError(f"random_state is none ({error})") from error
     return state
-
-
-def _differing(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
-    return sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))

@@ -40,7 +40,7 @@ def draw_training_curves(history: Records, rounds: Records, path: Path) -> None:
         ValueError: If the history is empty.
     """
     if not history:
-        raise ValueError("a history without records has no curve; lower training.log_every")
+        raise ValueError("a history without records has no curve")
     from matplotlib.ticker import MaxNLocator
 
     heights = [2.6, 1.5, 1.9] if rounds else [2.6, 1.5]

@@ -1,5 +1,7 @@
 """The gradient of one batch's loss, at once or with the memory of a part of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,15 +60,19 @@ class BatchGradient:
         """Gradient of the whole batch's loss with the memory of a part.
 
         The loss is differentiated with respect to all embeddings at once; each part is then run
-        again and receives its share of that gradient.
+        again, with the random draws of its first pass (dropout), and receives its share of that
+        gradient.
 
         Source: Gao et al., gradient caching (arXiv 2101.06983), section 3.
         """
         parts = self._num_parts
         image_parts = batch.images.tensor_split(parts, dim=1)
         token_parts = batch.tokens.tensor_split(parts)
+        states, embedded = [], []
         with torch.no_grad():
-            embedded = [self._embed(i, t) for i, t in zip(image_parts, token_parts, strict=True)]
+            for image_part, token_part in zip(image_parts, token_parts, strict=True):
+                states.append(_random_state(self._device))
+                embedded.append(self._embed(image_part, token_part))
         images = torch.cat([i for i, _ in embedded], dim=1).requires_grad_()
         texts = torch.cat([t for _, t in embedded]).requires_grad_()
         total, report = self._objective(self._joined(images, texts, batch))
@@ -76,11 +82,13 @@ class BatchGradient:
             images.grad.tensor_split(parts, dim=1), texts.grad.tensor_split(parts), strict=True
         )
         with _batch_statistics_kept(self._model):
-            for image_part, token_part, gradient in zip(
-                image_parts, token_parts, gradients, strict=True
+            for image_part, token_part, gradient, state in zip(
+                image_parts, token_parts, gradients, states, strict=True
             ):
-                embedded_again = zip(self._embed(image_part, token_part), gradient, strict=True)
-                trained = [(e, g) for e, g in embedded_again if e.requires_grad]
+                with _drawing_from(state, self._device):
+                    embedded_again = self._embed(image_part, token_part)
+                pairs = zip(embedded_again, gradient, strict=True)
+                trained = [(e, g) for e, g in pairs if e.requires_grad]
                 torch.autograd.backward([e for e, _ in trained], [g for _, g in trained])
         return report
 
@@ -98,9 +106,25 @@ class BatchGradient:
             image_embeddings=images,
             text_embeddings=texts,
             temperature=self._model.temperature,
-            rows=torch.from_numpy(batch.rows).to(self._device),
             captions=captions,
         )
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """Where random draws stand: on the CPU, and on `device` where that is another."""
+    on_cpu = torch.get_rng_state()
+    return (on_cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (on_cpu,)
+
+
+@contextmanager
+def _drawing_from(state: tuple[Tensor, ...], device: torch.device) -> Iterator[None]:
+    """Draw from a state of `_random_state`, and go on afterwards from where draws stood before."""
+    on_cpu, *on_device = state
+    with torch.random.fork_rng(devices=[device] if on_device else []):
+        torch.set_rng_state(on_cpu)
+        if on_device:
+            torch.cuda.set_rng_state(on_device[0], device)
+        yield
 
 
 class _batch_statistics_kept:  # noqa: N801 - used as a statement

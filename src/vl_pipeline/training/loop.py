@@ -191,10 +191,10 @@ class Trainer:
         if not math.isfinite(values["loss_total"]) or not math.isfinite(gradient_norm):
             raise TrainingError(
                 f"the loss is {values['loss_total']} at step {step}, and its gradient's norm "
-                f"{gradient_norm}; the last good checkpoint is "
-                f"kept in {last_good}; lower training.optimization.learning_rate (now "
-                f"{self._training.optimization.learning_rate}) or raise warmup_steps, then start "
-                f"again"
+                f"{gradient_norm}; lower training.optimization.learning_rate (now "
+                f"{self._training.optimization.learning_rate}) or raise warmup_steps and start "
+                f"again: with other numbers training begins anew. The last good checkpoint of this "
+                f"run stays in {last_good}"
             )
         self.optimizer.step()
         self.model.clamp_temperature()

@@ -35,7 +35,8 @@ from vl_pipeline.training.schedule import Schedule, Site
 
 logger = logging.getLogger(__name__)
 
-_COST_ONLY = ("num_threads", "checkpoint_every")  # of `Training`: change no result
+COST_ONLY = ("num_threads", "checkpoint_every")
+"""Fields of `Training` that change no result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ def train_recipe(
     device: torch.device,
     scratch: Path,
     validate: Validate | None = None,
+    validated: dict[str, str] | None = None,
 ) -> Trained:
     """Train a recipe from its start, or from where an interrupted run of it left off.
 
@@ -101,9 +103,11 @@ def train_recipe(
         scratch: Folder for checkpoints and rounds, in a sub-folder per run: nothing another
             configuration left there is touched.
         validate: Measures the model every `training.validate_every` steps.
+        validated: What it measures on, as `digests_of_validated` gives it: a run whose validations
+            were measured on something else is another run.
     """
     model = _build_model(data, recipe)
-    lineage = _lineage(data, recipe, device)
+    lineage = _lineage(data, recipe, model, device)
     objective = recipe.objective.build(model, seed=recipe.training.seed)
     source = _image_source(model, data, recipe, objective.needs, device=device, scratch=scratch)
     trainer = Trainer(
@@ -114,12 +118,11 @@ def train_recipe(
         recipe.training,
         device=device,
     )
-    fingerprint = _fingerprint(lineage)
-    own = scratch / digest_of_value(fingerprint)
+    own = scratch / _fingerprint(lineage | ({"validated": validated} if validate else {}))
     progress = trainer.run(
         recipe.schedule,
         _site(model, data, recipe, device),
-        CheckpointFolder(own / "checkpoints", fingerprint),
+        CheckpointFolder(own / "checkpoints"),
         on_round=lambda round_: write_round(
             own, round_, pool=data.pool, target_texts=data.embeddings.target_texts
         ),
@@ -232,7 +235,10 @@ def _site(model: DualEncoder, data: TrainingData, recipe: Recipe, device: torch.
     )
 
 
-def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def _lineage(
+    data: TrainingData, recipe: Recipe, model: DualEncoder, device: torch.device
+) -> dict[str, Any]:
+    """Say what a training starts from; `model` has not been trained yet."""
     parts = ("curator", "schedule", "objective", "model", "training")
     scorer = data.pair_scores.scorer_digest if data.pair_scores else None
     return {
@@ -243,6 +249,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
         "pool_digest": digest_of_pool(data.pool),
         "curated_pairs_digest": digest_of_manifest(data.curated),
         "text_start_digest": data.embeddings.encoder_digest,
+        "initial_weights_digest": digest_of_weights(model),
         "target_texts": data.embeddings.target_texts,
         **({"pair_scorer_digest": scorer} if scorer else {}),
         "target_templates": data.embeddings.target_templates,
@@ -250,8 +257,7 @@ def _lineage(data: TrainingData, recipe: Recipe, device: torch.device) -> dict[s
     }
 
 
-def _fingerprint(lineage: dict[str, Any]) -> dict[str, str]:
+def _fingerprint(lineage: dict[str, Any]) -> str:
     """Digest everything that a result depends on; how it is computed may change in between."""
-    training = {n: v for n, v in lineage["training"].items() if n not in _COST_ONLY}
-    parts = lineage | {"training": training}
-    return {name: digest_of_value(value) for name, value in parts.items()}
+    training = {n: v for n, v in lineage["training"].items() if n not in COST_ONLY}
+    return digest_of_value(lineage | {"training": training})
