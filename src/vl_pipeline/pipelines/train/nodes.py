@@ -18,6 +18,7 @@ from vl_pipeline.training.data import read_training_data
 from vl_pipeline.training.loop import Training
 from vl_pipeline.training.report import draw_training, training_report
 from vl_pipeline.training.run import Recipe, train_recipe, write_checkpoint
+from vl_pipeline.training.validated import digests_of_validated
 
 Records = list[dict[str, Any]]
 Outputs = tuple[Writer, Records, Records, Records, pa.Table, dict[str, Any], Writer]
@@ -70,7 +71,14 @@ def train_with(method: Method) -> Callable[..., Outputs]:
             batch_size=training.batch_size,
             num_threads=training.num_threads,
         )
-        trained = train_recipe(data, recipe, device=device, scratch=scratch, validate=validate)
+        trained = train_recipe(
+            data,
+            recipe,
+            device=device,
+            scratch=scratch,
+            validate=validate,
+            validated=digests_of_validated(tasks),
+        )
         return (
             partial(write_checkpoint, trained=trained, config=model),
             trained.progress.history,
