@@ -11,7 +11,7 @@ ours, first read: the same where each image is held against its digest.
 pillow:    webdataset with what open_clip's trainer does to an image: Pillow, RandomResizedCrop with
            bicubic, ToTensor, Normalize, torch's DataLoader. Its workers are left out (0), because
            handing batches over would cost it more.
-bare:      simplejpeg alone, at the scales that ours decodes at, from memory.
+bare:      simplejpeg alone, each picture at the scale that ours decodes it at, from memory.
 
 Freed memory is kept (`keep_freed_memory`), as in training, and for every variant.
 
@@ -25,6 +25,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import made_up
 import numpy as np
@@ -39,6 +40,8 @@ from webdataset.pipeline import DataPipeline
 from webdataset.shardlists import SimpleShardList
 from webdataset.tariterators import tarfile_to_samples
 
+from vl_pipeline.data import views
+from vl_pipeline.data.images import decode_rgb
 from vl_pipeline.data.loader import ViewLoader, load_ahead
 from vl_pipeline.data.pool import PoolImages
 from vl_pipeline.data.shards import index_shard
@@ -92,15 +95,15 @@ def measure(
     rounds: int,
     data: dict,
 ) -> list[list[str]]:
-    shrink = scale_of(images[0], side_px)
     read_before = PoolImages(pairs, shard.parent)
     for row in range(len(read_before)):
         read_before.read(row)
+    jobs = decodings(lambda: read_before, side_px)
     variants: dict[str, Callable[[], object]] = {
         "ours": partial(ours, lambda: read_before, side_px),
         "ours, first read": partial(ours, lambda: PoolImages(pairs, shard.parent), side_px),
         "pillow": partial(pillow, shard, len(images), side_px),
-        "bare": partial(bare, images, shrink),
+        "bare": partial(bare, jobs),
     }
     turns = take_turns(variants, rounds=rounds)
     for loader in ("ours", "ours, first read", "pillow"):
@@ -110,10 +113,12 @@ def measure(
         for variant, taken in turns.items()
     }
     over = {v: ratios(taken, turns["ours"]) for v, taken in turns.items()}
+    divisors = [divided_by for _, divided_by in jobs]
+    scales = {f"1/{n}": divisors.count(n) / len(divisors) for n in sorted(set(divisors))}
     mean_bytes = sum(map(len, images)) / len(images)
     data[name] = {
         "mean_bytes": round(mean_bytes),
-        "decoded_at": shrink,
+        "decoded_at": scales,
         "samples_per_cpu_second": speeds,
         "cpu_seconds_over_ours": over,
         "samples_per_wall_second": {
@@ -121,7 +126,8 @@ def measure(
             for v, taken in turns.items()
         },
     }
-    label = f"{name} px, {mean_bytes / 1e3:.0f} KB, decoded at 1/{shrink}"
+    shares = " and ".join(f"{scale} ({share:.0%})" for scale, share in scales.items())
+    label = f"{name} px, {mean_bytes / 1e3:.0f} KB, decoded at {shares}"
     return [
         [label, v, shown(s), f"{1e6 / s['median']:,.0f}", f"{over[v]['median']:.2f} x"]
         for v, s in speeds.items()
@@ -170,22 +176,28 @@ def pillow(shard: Path, num: int, side_px: int) -> int:
     return sum(len(images) for images, _ in batches)
 
 
-def scale_of(image: bytes, side_px: int) -> int:
-    """What ours divides the sides by as it decodes."""
-    height, width = map(int, simplejpeg.decode_jpeg_header(image)[:2])
-    needed = side_px / np.sqrt(MIN_CROP_FRACTION * 3 / 4)
-    return next((n for n in (8, 4, 2) if min(height, width) // n >= needed), 1)
+def decodings(opened: Callable[[], PoolImages], side_px: int) -> list[tuple[bytes, int]]:
+    """Each picture that ours decodes, and what it divides the sides by: as its crop allows."""
+    found: list[tuple[bytes, int]] = []
+
+    def recorded(data: bytes, *, divided_by: int) -> np.ndarray:
+        found.append((data, divided_by))
+        return decode_rgb(data, divided_by=divided_by)
+
+    with patch.object(views, "decode_rgb", recorded):
+        ours(opened, side_px)
+    return found
 
 
-def bare(images: list[bytes], shrink: int) -> int:
-    height, width = map(int, simplejpeg.decode_jpeg_header(images[0])[:2])
-    least = -(-height // shrink), -(-width // shrink)
-    for image in images:
+def bare(jobs: list[tuple[bytes, int]]) -> int:
+    height, width = map(int, simplejpeg.decode_jpeg_header(jobs[0][0])[:2])
+    for image, divided_by in jobs:
+        least = -(-height // divided_by), -(-width // divided_by)
         pixels = simplejpeg.decode_jpeg(
             image, "RGB", min_height=least[0], min_width=least[1], min_factor=1, strict=True
         )
         assert pixels.shape[:2] == least
-    return len(images)
+    return len(jobs)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fakes import picture
-from vl_pipeline.data.images import FORMATS, OversizedImageError, decode_rgb
+from vl_pipeline.data.images import FORMATS, OversizedImageError, decode_rgb, upright_size
 from vl_pipeline.errors import ShardError
 
 
@@ -65,27 +65,30 @@ def test_progressive_jpeg_is_whole():
 
 
 @pytest.mark.parametrize(
-    ("min_side_px", "shape"),
-    [
-        (201, (200, 304, 3)),
-        (150, (200, 304, 3)),  # 6/8 would do
-        (100, (100, 152, 3)),
-        (99, (100, 152, 3)),
-        (50, (50, 76, 3)),
-        (1, (25, 38, 3)),
-    ],
+    ("divided_by", "shape"),
+    [(1, (101, 255, 3)), (2, (51, 128, 3)), (4, (26, 64, 3)), (8, (13, 32, 3))],
 )
-def test_jpeg_is_halved_as_often_as_its_sides_stay_long_enough(min_side_px, shape):
-    data = saved(Image.fromarray(gradient(304, 200)), "JPEG", quality=95)
-
-    assert decode_rgb(data, min_side_px=min_side_px, by_halves=True).shape == shape
-
-
-def test_odd_sides_are_rounded_up_when_halved():
+def test_sides_of_a_divided_jpeg_are_rounded_up(divided_by, shape):
     data = saved(Image.fromarray(gradient(255, 101)), "JPEG", quality=95)
 
-    assert decode_rgb(data, min_side_px=51, by_halves=True).shape == (51, 128, 3)
-    assert decode_rgb(data, min_side_px=52, by_halves=True).shape == (101, 255, 3)
+    assert decode_rgb(data, divided_by=divided_by).shape == shape
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_size_is_that_of_the_decoded_picture(kind, orientation):
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    data = saved(Image.fromarray(gradient(31, 20)), kind, exif=exif)
+
+    assert upright_size(data) == decode_rgb(data).shape[1::-1]
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff cut off"])
+def test_size_of_what_is_no_picture_is_refused(data):
+    with pytest.raises(ShardError):
+        upright_size(data)
 
 
 @pytest.mark.parametrize("min_side_px", [None, 200, 100, 64, 33, 10])

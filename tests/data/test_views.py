@@ -194,7 +194,8 @@ HALF = TrainingViews(min_crop_fraction=0.5, flip_probability=0.0)
     [
         (640, 512, 224, 1, 60, 0.1),  # decoded in full: what differs is the resizer's rounding
         (320, 256, 64, 2, 42, 1.5),
-        (640, 512, 64, 4, 45, 1.0),
+        (320, 256, 105, 2, 38, 2.5),  # no smaller than a view
+        (640, 512, 64, 4, 42, 1.5),
     ],
 )
 def test_view_of_a_large_jpeg_is_close_to_the_view_of_all_its_pixels(
@@ -202,18 +203,37 @@ def test_view_of_a_large_jpeg_is_close_to_the_view_of_all_its_pixels(
 ):
     data = saved(landscape(width, height), "JPEG")
     errors = []
-    for seed in range(8):
+    for seed in range(40):
+        edges = _draw_crop(width, height, 0.5, np.random.default_rng(seed))
+        shorter = min(edges[2] - edges[0], edges[3] - edges[1])
+        if not divided_by * side_px <= shorter < 2 * divided_by * side_px:
+            continue
         view = training_view(data, HALF, side_px=side_px, draw=np.random.default_rng(seed))
-        edges = _draw_crop(
-            width // divided_by, height // divided_by, 0.5, np.random.default_rng(seed)
-        )
-        box = tuple(divided_by * round(edge) for edge in edges)
+        box = tuple(divided_by * round(edge / divided_by) for edge in edges)
         errors.append(view.astype(float) - plain_view(data, side_px, box))
 
     decibels = 10 * np.log10(255**2 / np.square(errors).mean())
 
+    assert len(errors) > 4
     assert decibels >= least_decibels
     assert np.abs(errors).mean() <= most_levels
+
+
+@pytest.mark.parametrize(("extra_px", "divided_by", "most_levels"), [(0, 2, 2.5), (1, 1, 0.1)])
+def test_a_picture_is_divided_as_far_as_its_smallest_crop_allows(extra_px, divided_by, most_levels):
+    data = saved(landscape(320, 256), "JPEG")
+    draw, boxes = np.random.default_rng(1), []
+    for _ in range(4):
+        boxes.append(_draw_crop(320, 256, 0.5, draw))
+        draw.random()  # whether it is mirrored
+    shortest = min(min(right - left, bottom - top) for left, top, right, bottom in boxes)
+    side_px = int(shortest / 2) + extra_px
+
+    views = training_views(data, HALF, num_views=4, side_px=side_px, draw=np.random.default_rng(1))
+
+    for view, box in zip(views, boxes, strict=True):
+        edges = tuple(divided_by * round(edge / divided_by) for edge in box)
+        assert np.abs(view.astype(float) - plain_view(data, side_px, edges)).mean() < most_levels
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

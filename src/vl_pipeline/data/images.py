@@ -9,6 +9,8 @@ an animation, 16 bits rounded to 8.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
@@ -23,11 +25,14 @@ MAX_PIXELS = 2**28 // 3
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
 """What is decoded. Of the rest of what Pillow knows, some start programs: EPS runs Ghostscript."""
 
-_HALVES = (8, 4, 2)  # what a picture's sides may be divided by
+DIVISORS = (8, 4, 2, 1)
+"""libjpeg-turbo has vector code for these alone: 6/8 takes longer than 8/8, and shows less."""
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_MAGIC = b"Exif\0\0"
 _MARKER, _APP1, _START_OF_SCAN = 0xFF, 0xE1, 0xDA
 _ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)  # what Exif calls pictures whose sides are swapped
 
 
 class OversizedImageError(ShardError):
@@ -38,7 +43,7 @@ def decode_rgb(
     data: bytes,
     *,
     min_side_px: int | None = None,
-    by_halves: bool = False,
+    divided_by: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Decode an image of one of `FORMATS`, whatever its name says, to upright RGB.
@@ -47,20 +52,44 @@ def decode_rgb(
         data: The compressed file.
         min_side_px: Decode a JPEG at a reduced scale whose sides are still at least this long;
             None decodes at full size. Other formats are always decoded at full size.
-        by_halves: Reduce to 1/2, 1/4 or 1/8 and to no other n/8. libjpeg-turbo has vector code
-            for these alone: 6/8 takes longer than 8/8, and shows less.
+        divided_by: One of `DIVISORS`, by which a JPEG's sides are divided, in the place of a
+            least side.
         max_pixels: Larger images are refused before any pixel is decoded.
 
     Raises:
         OversizedImageError: If the image has more than `max_pixels`.
         ShardError: If the bytes are no image, or an incomplete one.
     """
-    try:
+    with _one_kind_of_error():
         if data.startswith(_JPEG_MAGIC):
             return _decode_jpeg(
-                data, min_side_px=min_side_px, by_halves=by_halves, max_pixels=max_pixels
+                data, min_side_px=min_side_px, divided_by=divided_by, max_pixels=max_pixels
             )
         return _decode_with_pillow(data, max_pixels=max_pixels)
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Read width and height of an image, as `decode_rgb` gives it, without decoding it.
+
+    Raises:
+        ShardError: If the bytes are no image.
+    """
+    with _one_kind_of_error():
+        if data.startswith(_JPEG_MAGIC) and not _has_exif(data):
+            try:
+                height, width, *_ = simplejpeg.decode_jpeg_header(data)
+                return int(width), int(height)
+            except ValueError:  # what Pillow may still read
+                pass
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            return (height, width) if _orientation(image) in _ON_ITS_SIDE else (width, height)
+
+
+@contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    try:
+        yield
     except ShardError:
         raise
     except Image.UnidentifiedImageError as error:  # whose message differs from run to run
@@ -74,7 +103,7 @@ def decode_rgb(
 
 
 def _decode_jpeg(
-    data: bytes, *, min_side_px: int | None, by_halves: bool, max_pixels: int
+    data: bytes, *, min_side_px: int | None, divided_by: int | None, max_pixels: int
 ) -> np.ndarray:
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
@@ -85,8 +114,7 @@ def _decode_jpeg(
     if colorspace in ("CMYK", "YCCK"):
         return _decode_with_pillow(data, max_pixels=max_pixels)
     smallest = min_side_px or 0
-    if by_halves:
-        divided_by = next((n for n in _HALVES if -(-min(height, width) // n) >= smallest), 1)
+    if divided_by is not None:
         smallest = -(-min(height, width) // divided_by)
     try:
         pixels = simplejpeg.decode_jpeg(
@@ -138,7 +166,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Turn pixels as Exif's orientation says: 2 to 4 mirror, 5 to 8 swap the sides as well."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ON_ITS_SIDE:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

@@ -17,7 +17,10 @@ from PIL import Image
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as parameters
 
-from vl_pipeline.data.images import decode_rgb
+from vl_pipeline.data.images import DIVISORS, decode_rgb, upright_size
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge, in pixels."""
 
 Pixels = UInt8[np.ndarray, "side side 3"]
 
@@ -63,25 +66,26 @@ def training_views(
         resize_px: A crop is `side_px` of this of each side, as if the image had been resized to
             a square of it first; given if and only if `views` has no `min_crop_fraction`.
     """
-    fraction = views.min_crop_fraction
-    if fraction is None:
-        assert resize_px is not None
-        pixels, resize = decode_rgb(data, min_side_px=resize_px), _resize
-    else:
-        needed = int(np.ceil(side_px / np.sqrt(fraction * _ASPECT[0])))
-        pixels = decode_rgb(data, min_side_px=needed, by_halves=True)
-        resize = _resize_whole if _SPARE * min(pixels.shape[:2]) >= needed else _resize
-    cut: list[Pixels] = []
+    fraction, size = views.min_crop_fraction, (resize_px or 0, resize_px or 0)
+    if fraction is not None:
+        size = upright_size(data)
+    boxes: list[Box] = []
+    are_mirrored: list[bool] = []
     for _ in range(num_views):
         if fraction is None:
-            assert resize_px is not None
-            left, top = draw.integers(0, resize_px - side_px, size=2, endpoint=True).tolist()
-            box = _box_of_resized(pixels, (left, top), side_px, resize_px)
+            left, top = draw.integers(0, size[0] - side_px, size=2, endpoint=True).tolist()
+            boxes.append((left, top, left + side_px, top + side_px))
         else:
-            box = _draw_crop(pixels.shape[1], pixels.shape[0], fraction, draw)
-        view = resize(pixels, box, side_px)
-        cut.append(_mirrored(view) if draw.random() < views.flip_probability else view)
-    return cut
+            boxes.append(_draw_crop(*size, fraction, draw))
+        are_mirrored.append(draw.random() < views.flip_probability)
+    if fraction is None:
+        pixels, resize = decode_rgb(data, min_side_px=resize_px), _resize
+    else:
+        pixels = decode_rgb(data, divided_by=_divisor(boxes, side_px))
+        needed = int(np.ceil(side_px / np.sqrt(fraction * _ASPECT[0])))  # at full size
+        resize = _resize_whole if _SPARE * min(size) >= needed else _resize
+    cut = [resize(pixels, _scaled(box, size, pixels), side_px) for box in boxes]
+    return [_mirrored(v) if turn else v for v, turn in zip(cut, are_mirrored, strict=True)]
 
 
 def evaluation_view(data: bytes, *, side_px: int, resize_px: int | None = None) -> Pixels:
@@ -92,9 +96,8 @@ def evaluation_view(data: bytes, *, side_px: int, resize_px: int | None = None) 
     if resize_px is not None:
         pixels = decode_rgb(data, min_side_px=resize_px)
         middle = (resize_px - side_px) // 2
-        return _resize(
-            pixels, _box_of_resized(pixels, (middle, middle), side_px, resize_px), side_px
-        )
+        box = (middle, middle, middle + side_px, middle + side_px)
+        return _resize(pixels, _scaled(box, (resize_px, resize_px), pixels), side_px)
     pixels = decode_rgb(data, min_side_px=side_px)
     height, width, _ = pixels.shape
     shorter = min(height, width)
@@ -102,9 +105,7 @@ def evaluation_view(data: bytes, *, side_px: int, resize_px: int | None = None) 
     return _resize(pixels, (left, top, left + shorter, top + shorter), side_px)
 
 
-def _draw_crop(
-    width: int, height: int, min_fraction: float, draw: np.random.Generator
-) -> tuple[float, float, float, float]:
+def _draw_crop(width: int, height: int, min_fraction: float, draw: np.random.Generator) -> Box:
     for _ in range(_TRIES):
         area = width * height * draw.uniform(min_fraction, 1.0)
         aspect = np.exp(draw.uniform(*_LOG_ASPECT))
@@ -118,25 +119,27 @@ def _draw_crop(
     return left, top, left + shorter, top + shorter
 
 
-def _box_of_resized(
-    pixels: np.ndarray, place: tuple[int, int], side_px: int, resize_px: int
-) -> tuple[float, float, float, float]:
-    """Find what a square at `place` (left, top) of the resized image covers of the image."""
+def _divisor(boxes: list[Box], side_px: int) -> int:
+    """Find the largest by which pictures can be divided with no box smaller than a view."""
+    shortest = min(min(right - left, bottom - top) for left, top, right, bottom in boxes)
+    return next((n for n in DIVISORS if shortest >= n * side_px), 1)
+
+
+def _scaled(box: Box, size: tuple[int, int], pixels: np.ndarray) -> Box:
+    """Find what a box of an image of this width and height covers of its pixels."""
     height, width, _ = pixels.shape
-    (left, top), right, bottom = place, place[0] + side_px, place[1] + side_px
-    x, y = width / resize_px, height / resize_px
+    left, top, right, bottom = box
+    x, y = width / size[0], height / size[1]
     return left * x, top * y, right * x, bottom * y
 
 
-def _resize(pixels: np.ndarray, box: tuple[float, float, float, float], side_px: int) -> Pixels:
+def _resize(pixels: np.ndarray, box: Box, side_px: int) -> Pixels:
     # Pillow widens its bicubic kernel when it shrinks, so this averages like an area filter.
     image = Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BICUBIC, box=box)
     return np.array(image)
 
 
-def _resize_whole(
-    pixels: np.ndarray, box: tuple[float, float, float, float], side_px: int
-) -> Pixels:
+def _resize_whole(pixels: np.ndarray, box: Box, side_px: int) -> Pixels:
     left, top, right, bottom = (round(edge) for edge in box)
     # A copy with four axes, since torch answers in the order of its strides.
     crop = torch.from_numpy(pixels[None, top:bottom, left:right].copy()).permute(0, 3, 1, 2)
