@@ -1,8 +1,11 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from tests.fakes import model_config, pool_table
+from tests.fakes import model_config, pool_table, write_text_encoder
 from vl_pipeline.embedding.store import fill_embeddings, read_embeddings
 from vl_pipeline.errors import PoolError
 from vl_pipeline.models.towers import build_tokenizer
@@ -14,15 +17,13 @@ SIMCSE = SimCse(num_steps=0, batch_size=2, learning_rate=1e-3, temperature=0.1, 
 
 
 def start(tmp_path, **settings) -> Start:
+    config = settings.get("config", model_config(NAME))
     return embed_captions(
         ["a dog", "a cat", "a red dog"],
         ["dog"],
-        config=model_config(NAME),
-        simcse=SIMCSE,
-        tokenizer=build_tokenizer(model_config(NAME)),
         device=torch.device("cpu"),
         cache=tmp_path / "cache",
-        **settings,
+        **{"config": config, "simcse": SIMCSE, "tokenizer": build_tokenizer(config)} | settings,
     )
 
 
@@ -48,3 +49,20 @@ def test_captions_are_encoded_unless_it_is_said_that_nobody_asks(tmp_path) -> No
 
     lengths = np.linalg.norm(found.captions_of(np.arange(3)), axis=1)
     assert lengths == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_another_description_of_the_text_tower_under_the_same_name_is_started_anew(
+    tmp_path,
+) -> None:
+    folder = write_text_encoder(tmp_path / "bert")
+    (folder / "model.safetensors").unlink()
+    config = model_config(NAME, text_encoder=str(folder))
+    started = []
+    for activation in ("gelu", "relu"):
+        description = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(description | {"hidden_act": activation}))
+        started.append(start(tmp_path, config=config, simcse=replace(SIMCSE, num_steps=1)))
+
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    first, second = (s.embeddings.encoder_digest for s in started)
+    assert first != second

@@ -19,7 +19,7 @@ from vl_pipeline.embedding.encode import TextEncoder
 from vl_pipeline.embedding.prompts import mean_of_prompts, prompts
 from vl_pipeline.embedding.store import Embeddings
 from vl_pipeline.models.dual_encoder import DualEncoder, digest_of_weights
-from vl_pipeline.models.towers import DualEncoderConfig
+from vl_pipeline.models.towers import DualEncoderConfig, digest_of_sources
 from vl_pipeline.models.weights import load_weights, save_weights
 from vl_pipeline.training.simcse import SimCse, train_simcse
 
@@ -95,6 +95,7 @@ def _start_trunk(
 ) -> None:
     identity = {
         "model": dataclasses.asdict(config),
+        "weights_files": digest_of_sources(config),
         "simcse": dataclasses.asdict(simcse),
         "tokens": digest_of_bytes(tokens.values.tobytes(), tokens.offsets.tobytes()),
         "code": digest_of_code(),
