@@ -9,13 +9,12 @@ from pydantic import ValidationError
 from tests.fakes import fake_tokens, model_config, pixels_of
 from vl_pipeline.data.tokens import tokenize
 from vl_pipeline.errors import ParameterError
+from vl_pipeline.models.split_towers import split_image_tower, split_text_tower
 from vl_pipeline.models.text_trunks import text_features
 from vl_pipeline.models.towers import (
     CONFIG_FOLDER,
     DualEncoderConfig,
     ImageNormalization,
-    _split_image_tower,
-    _split_text_tower,
     build_tokenizer,
     build_towers,
     digest_of_sources,
@@ -30,7 +29,7 @@ def theirs_and_ours(name: str):
     torch.manual_seed(0)
     theirs = open_clip.create_model(name, force_custom_text=True).eval()
     taken = copy.deepcopy(theirs)
-    return theirs, _split_image_tower(taken.visual), _split_text_tower(taken.text)
+    return theirs, split_image_tower(taken.visual), split_text_tower(taken.text)
 
 
 @pytest.fixture(scope="module", params=["resnet-tiny-64", "vit-fake-16", "vit-fake-16-noncausal"])

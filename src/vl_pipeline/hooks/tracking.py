@@ -91,8 +91,8 @@ class MlflowHooks:
         with self._store_must_open():
             self._store = open_store(self._root, self._settings["experiment"])
             end_killed_runs(self._store)
-            for method in self._methods:
-                self._require_made_for_this(method, pipeline, catalog)
+        for method in self._methods:
+            self._require_made_for_this(method, pipeline, catalog)
         if _POOL_SUMMARY not in pipeline.all_outputs():
             known = dataset_named(catalog, _POOL_SUMMARY).path.exists()
             self._open_runs(catalog.load(_POOL_SUMMARY) if known else {})
@@ -155,8 +155,6 @@ class MlflowHooks:
     def _store_must_open(self) -> Iterator[None]:
         try:
             yield
-        except ParameterError:
-            raise
         except Exception as error:  # MLflow's stores raise errors of many libraries
             self._close("FAILED", {"error": str(error)})
             raise TrackingError(
@@ -175,7 +173,8 @@ class MlflowHooks:
             if "mlflow" not in dataset.metadata or not dataset.path.exists():
                 continue
             now = self._parameters_of(whole.to_outputs(name))
-            then = parameters_of_makers(self._store, name, digest_of_path(dataset.path))
+            with self._store_must_open():
+                then = parameters_of_makers(self._store, name, digest_of_path(dataset.path))
             differences = [_changed(made, now) for made in then]
             if differences and all(differences):
                 raise ParameterError(

@@ -1,13 +1,8 @@
-"""open_clip's towers, each taken apart into a trunk and a projection.
-
-Everything that differs between methods (what is frozen, which weight decay, what captions are
-compared by) is said of trunks and projections, and open_clip's models do not name them alike.
-Here each tower becomes `Tower(trunk, projection)`; its output is the same as open_clip's.
-"""
+"""Which towers a model has, where their weights come from, and how they are built."""
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, MinLen
@@ -20,12 +15,17 @@ from vl_pipeline.data.digest import digest_of_files, digest_of_value
 from vl_pipeline.data.paths import OptionalInput
 from vl_pipeline.data.tokens import Tokenizer
 from vl_pipeline.errors import ParameterError
+from vl_pipeline.models.split_towers import (
+    Tower,
+    split_image_tower,
+    split_text_tower,
+    take_head_out,
+)
 from vl_pipeline.models.text_encoders import (
     has_tokenizer,
     has_weights,
     pooler_of,
     require_text_encoder,
-    set_dropout,
 )
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -87,15 +87,6 @@ class DualEncoderConfig:
         )
 
 
-class Tower(nn.Module):
-    """A trunk that gives features and a projection that turns them into embeddings."""
-
-    def __init__(self, trunk: nn.Module, projection: nn.Module) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.projection = projection
-
-
 def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormalization", int]:
     """Build an image and a text tower.
 
@@ -136,7 +127,7 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
         if config.image_weights:
             _load_image_weights(model.visual, Path(config.image_weights))
         if not config.keep_image_head:
-            _take_head_out(model.visual, embed_dim=towers["embed_dim"])
+            take_head_out(model.visual, embed_dim=towers["embed_dim"])
     except Exception as error:  # a file of weights may be anything, and so may its error
         raise ParameterError(
             f"model.name '{config.name}' with {_sources(config)} cannot be built: {error}; "
@@ -153,7 +144,7 @@ def build_towers(config: DualEncoderConfig) -> tuple[Tower, Tower, "ImageNormali
             f"model.image_resize_px is {config.image_resize_px}; a square of {side} px is cut out "
             f"of the resized image for '{config.name}', which needs as much at least"
         )
-    return _split_image_tower(model.visual), _split_text_tower(model.text), normalization, side
+    return split_image_tower(model.visual), split_text_tower(model.text), normalization, side
 
 
 def _without_note_on_random_weights(record: logging.LogRecord) -> bool:
@@ -250,66 +241,3 @@ class ImageNormalization(nn.Module):
         rows = pixels.reshape(n, height, width * channels).float()
         rows.sub_(self.mean.repeat(width)).div_(self.std.repeat(width))
         return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _take_head_out(visual: Any, *, embed_dim: int) -> None:
-    """Give an EfficientNet the features before its last 1x1 convolution; in place.
-
-    Source: ALIGN (arXiv 2102.05918) section 4.1.
-    """
-    from timm.models.efficientnet import EfficientNet
-
-    trunk = getattr(visual, "trunk", None)
-    if not isinstance(trunk, EfficientNet):
-        raise ParameterError(
-            f"keep_image_head is false, but the image tower is no EfficientNet ({type(trunk)})"
-        )
-    trunk = cast(Any, trunk)
-    width = trunk.conv_head.in_channels
-    trunk.conv_head, trunk.bn2 = nn.Identity(), nn.Identity()  # timm's bn2 holds the activation too
-    same = width == embed_dim
-    visual.head = nn.Identity() if same else nn.Linear(width, embed_dim, bias=False)
-
-
-def _split_image_tower(visual: nn.Module) -> Tower:
-    from open_clip.modified_resnet import ModifiedResNet
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(visual, TimmModel):
-        return Tower(visual.trunk, visual.head)
-    if isinstance(visual, VisionTransformer) and visual.proj is not None:
-        projection = _linear_of(visual.proj)
-        visual.proj = None
-        return Tower(visual, projection)
-    if isinstance(visual, ModifiedResNet):
-        return Tower(visual, nn.Identity())  # its attention pool projects and cannot be split off
-    raise ParameterError(f"an image tower of kind {type(visual).__name__} cannot be taken apart")
-
-
-def _split_text_tower(text: nn.Module) -> Tower:
-    from open_clip.hf_model import HFTextEncoder
-    from open_clip.transformer import TextTransformer
-
-    if isinstance(text, HFTextEncoder):
-        projection, text.proj = text.proj, nn.Identity()
-        set_dropout(text, 0.0)
-        return Tower(text, projection)
-    if not isinstance(text, TextTransformer) or text.cls_emb is not None:
-        raise ParameterError(
-            f"a text tower of kind {type(text).__name__} cannot be taken apart; open_clip's "
-            f"native text transformers and Hugging Face's encoders can"
-        )
-    projection = text.text_projection
-    text.text_projection = None
-    if isinstance(projection, nn.Parameter):
-        projection = _linear_of(projection)
-    return Tower(text, projection if projection is not None else nn.Identity())
-
-
-def _linear_of(matrix: nn.Parameter) -> nn.Linear:
-    """open_clip multiplies features by a matrix [width, dim]; a Linear keeps it transposed."""
-    width, dim = matrix.shape
-    linear = nn.Linear(width, dim, bias=False)
-    linear.weight = nn.Parameter(matrix.detach().T.contiguous())
-    return linear
